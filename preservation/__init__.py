@@ -1,0 +1,1 @@
+"""What we promise and how we keep it: ingest, packages, packs, ledger, catalog, replication, repair."""

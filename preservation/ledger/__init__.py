@@ -1,0 +1,1 @@
+"""The ledger: an append-only, Merkle-hashed, signed log of PREMIS events."""

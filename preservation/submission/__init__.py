@@ -1,0 +1,1 @@
+"""What people hand over: folders, bags, archives; read with distrust, never followed outside."""

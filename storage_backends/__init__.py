@@ -1,0 +1,1 @@
+"""Bytes under keys: one module a medium, and wrappers around them."""

@@ -1,0 +1,261 @@
+"""The protocols of a store: bytes under keys on one medium, and what some media can do beyond that.
+
+A backend knows no packages and no digests. What every backend promises, and a contract test checks:
+
+- ``write`` returns only when the bytes and the name are durable; a failed write leaves the key as it was.
+- No reader ever sees half an item. An existing key is refused, never overwritten.
+- A source is read to its end once, in pieces, and never closed by the backend.
+- ``KeyMissingError`` means "the store is there and the item is not"; whenever the place itself cannot be trusted to be
+  our store, the answer is ``StoreUnavailableError``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+from storage_backends.errors import BadKeyError
+
+MARKER_KEY = "mocban-store.json"
+"""The item that tells a store of ours, and which one, from an empty folder or an unmounted mount point."""
+
+LONGEST_KEY = 1_000
+LONGEST_SEGMENT = 255
+
+
+class Reach(StrEnum):
+    """How deep a read went; kept with every verification as its evidence."""
+
+    MEDIUM = "medium"
+    """The bytes came from the medium itself."""
+    HOST_CACHE = "host cache"
+    """Some bytes may have come from this machine's page cache."""
+    PROVIDER = "provider"
+    """A remote service gave the bytes; how it got them is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageProfile:
+    """What a store is made of, for placement and for counting independent copies."""
+
+    medium: str
+    """``disk``, ``tape``, ``s3`` or ``memory``."""
+    site: str
+    vendor: str = ""
+    admin_domain: str = ""
+    offline: bool = False
+    worm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One stored item. ``generation`` changes whenever the bytes under the key are replaced."""
+
+    key: str
+    size: int
+    generation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Bytes that may still be written (the reserve taken off), and bytes in all."""
+
+    free: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """What two stores must not share to fail independently."""
+
+    file_system: str
+    device: str
+
+
+class Source(Protocol):
+    """Where bytes come from: any binary file object."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes; empty at the end."""
+        ...
+
+
+class Reader(Protocol):
+    """An open item. Close it, or use it in a ``with`` block."""
+
+    @property
+    def reach(self) -> Reach:
+        """How deep the reads so far went."""
+        ...
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to ``size`` bytes; empty at the end of the range asked for."""
+        ...
+
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Fill ``buffer`` from its start; return how many bytes, 0 at the end."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the reader holds."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@runtime_checkable
+class StorageBackend(Protocol):
+    """Bytes under keys on one medium."""
+
+    @property
+    def profile(self) -> StorageProfile:
+        """What this store is made of."""
+        ...
+
+    @property
+    def place(self) -> str:
+        """Where this is, for people: a path, a bucket, a library."""
+        ...
+
+    def write(self, key: str, size: int, source: Source) -> Item:
+        """Store exactly ``size`` bytes of ``source`` durably under a new ``key``.
+
+        Raises:
+            KeyExistsError, SourceLengthError, StoreFullError, StoreRefusesError, StoreUnavailableError, BadKeyError;
+            and whatever ``source.read`` raises, unchanged. In every case the key is as it was.
+        """
+        ...
+
+    def read(self, key: str, *, offset: int = 0, length: int | None = None, fresh: bool = False) -> Reader:
+        """Open ``length`` bytes from ``offset`` (a range beyond the end is cut short, never an error).
+
+        ``fresh`` asks for the medium itself rather than a cache; the reader's ``reach`` says what was had.
+
+        Raises:
+            KeyMissingError, NotRecalledError, ReadFailureError (also while reading), StoreUnavailableError.
+        """
+        ...
+
+    def stat(self, key: str) -> Item:
+        """Return the item without reading it; raises as ``read``."""
+        ...
+
+    def items(self, prefix: str = "") -> Iterator[Item]:
+        """Yield, in key order, every item below the whole segments of ``prefix`` ("packs" or "packs/f1"; "" is all)."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the item durably; ``KeyMissingError`` if none is there, ``StoreRefusesError`` if the medium cannot."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the backend holds; it is not used afterwards."""
+        ...
+
+
+class Draft(Protocol):
+    """An item that is being written and has no name yet. It must end in ``commit`` or ``abort``."""
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> None:
+        """Append ``data``; it may be reused by the caller when this returns."""
+        ...
+
+    def read_back(self) -> Reader:
+        """Make all that was written durable, then read it from the medium."""
+        ...
+
+    def commit(self, key: str) -> Item:
+        """Give the draft its name, durably. ``KeyExistsError`` leaves both the existing item and the draft."""
+        ...
+
+    def abort(self) -> None:
+        """Forget the draft; harmless after ``commit`` or a second time."""
+        ...
+
+
+@runtime_checkable
+class Drafting(Protocol):
+    """Can be written before the name is known (disks)."""
+
+    def create(self) -> Draft:
+        """Begin an item without a name."""
+        ...
+
+    def clear_drafts(self) -> int:
+        """Remove drafts that a crash left behind; return how many. Drafts of living processes are kept."""
+        ...
+
+
+@runtime_checkable
+class Replacing(Protocol):
+    """Can put new bytes under an existing key in one step (disks, unlocked object storage)."""
+
+    def replace(self, key: str, expected: Item, size: int, source: Source) -> Item:
+        """As ``write``, but only over exactly the generation ``expected``; else ``GenerationChangedError``."""
+        ...
+
+
+@runtime_checkable
+class Recalling(Protocol):
+    """Holds items that must be recalled before they can be read (tape, cold object storage)."""
+
+    def recall(self, keys: list[str]) -> None:
+        """Ask for the items; returns when they can be read."""
+        ...
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """Knows how much space it has."""
+
+    def space(self) -> Space:
+        """Return the space; raises ``StoreUnavailableError``."""
+        ...
+
+
+@runtime_checkable
+class Located(Protocol):
+    """Knows on which file system and device it lies."""
+
+    def whereabouts(self) -> Whereabouts:
+        """Return both; raises ``StoreUnavailableError``."""
+        ...
+
+
+def checked_key(key: str) -> str:
+    """Return ``key`` if every medium can keep it and none can be led astray by it; raise ``BadKeyError`` otherwise.
+
+    A key is 1 to 1,000 bytes of UTF-8: segments of 1 to 255 bytes, joined by ``/``, none of them ``.`` or ``..``,
+    without control characters.
+    """
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as error:
+        raise BadKeyError(key=key, reason="not Unicode") from error
+    if not 0 < size <= LONGEST_KEY:
+        raise BadKeyError(key=key, reason="its length")
+    for segment in key.split("/"):
+        if segment in {"", ".", ".."} or len(segment.encode()) > LONGEST_SEGMENT:
+            raise BadKeyError(key=key, reason="an empty, relative or long segment")
+    if any(ord(letter) < ord(" ") or ord(letter) == 0x7F for letter in key):  # noqa: PLR2004 - DEL
+        raise BadKeyError(key=key, reason="a control character")
+    return key
+
+
+@dataclass(slots=True)
+class Counted:
+    """A source that counts what it gives; for backends that check the promised length."""
+
+    source: Source
+    count: int = field(default=0)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read from the source."""
+        data = self.source.read(size)
+        self.count += len(data)
+        return data

@@ -1,0 +1,101 @@
+"""Every failure we name: one family, whose message is a template with the evidence as fields.
+
+Damage is a finding, not an error. An error means that we could not do or could not look.
+"""
+
+from typing import ClassVar
+
+
+def marked(text: str) -> str:
+    """Mark a text for translation; it is translated where it is shown to a person."""
+    return text
+
+
+class MocbanError(Exception):
+    """The root of the family.
+
+    ``template`` is the message in English with ``{fields}``; ``evidence`` holds the values. The command line translates
+    the template before it fills it in, so that the same error reads well in every language.
+    """
+
+    template: ClassVar[str] = marked("Something went wrong: {reason}")
+
+    def __init__(self, **evidence: object) -> None:
+        super().__init__()
+        self.evidence = evidence
+
+    def __str__(self) -> str:
+        return self.template.format(**self.evidence)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_again, (type(self), self.evidence))
+
+
+def _again(kind: type[MocbanError], evidence: dict[str, object]) -> MocbanError:
+    return kind(**evidence)
+
+
+class StorageError(MocbanError):
+    """A store could not do what it was asked."""
+
+    template = marked("Store failure at {place}: {reason}")
+
+
+class KeyMissingError(StorageError):
+    """There is no item under this key, and the store itself is there."""
+
+    template = marked("{place}: there is no item {key}")
+
+
+class KeyExistsError(StorageError):
+    """There is an item under this key already; it was not touched."""
+
+    template = marked("{place}: {key} exists already and is never overwritten")
+
+
+class BadKeyError(StorageError):
+    """The key could leave the store or cannot be kept by every medium."""
+
+    template = marked("{key!r} is not a key that a store can keep: {reason}")
+
+
+class SourceLengthError(StorageError):
+    """The source gave more or fewer bytes than it promised; nothing was stored."""
+
+    template = marked("{place}: {key} was announced with {expected} bytes but came with {found}; nothing was stored")
+
+
+class StoreUnavailableError(StorageError):
+    """The place itself is not there or is not our store: nothing can be said about its items."""
+
+    template = marked("{place}: the store is not available ({reason}); nothing can be said about its items")
+
+
+class StoreFullError(StorageError):
+    """The item does not fit, or would eat into the reserve."""
+
+    template = marked("{place}: no space for {needed} bytes; {free} are free and {reserve} are kept in reserve")
+
+
+class StoreRefusesError(StorageError):
+    """The store does not let us do this: read-only, no permission, write once."""
+
+    template = marked("{place}: not permitted: {reason}")
+
+
+class ReadFailureError(StorageError):
+    """The item is there but its bytes could not be read."""
+
+    template = marked("{place}: {key} could not be read: {reason}")
+
+
+class NotRecalledError(StorageError):
+    """The item lies on a medium that must be recalled first (tape, cold object storage)."""
+
+    template = marked("{place}: {key} must be recalled before it can be read")
+
+
+class GenerationChangedError(StorageError):
+    """The item is no longer the generation that was expected; it was not touched."""
+
+    template = marked("{place}: {key} was changed by somebody else; it was not touched")
