@@ -10,15 +10,21 @@ A backend knows no packages and no digests. What every backend promises, and a c
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self, runtime_checkable
 
-from storage_backends.errors import BadKeyError
+from storage_backends.errors import BadKeyError, SourceLengthError
 
 MARKER_KEY = "mocban-store.json"
 """The item that tells a store of ours, and which one, from an empty folder or an unmounted mount point."""
+
+DRAFTS = ".drafts"
+"""Where a medium with folders keeps what has no name yet."""
+
+PIECE = 1 << 22
+"""Bytes read from a source at a time (4 MiB)."""
 
 LONGEST_KEY = 1_000
 LONGEST_SEGMENT = 255
@@ -71,6 +77,7 @@ class Whereabouts:
 
     file_system: str
     device: str
+    """Names of the disks below, joined by ``+`` where there are several."""
 
 
 class Source(Protocol):
@@ -126,8 +133,9 @@ class StorageBackend(Protocol):
         """Store exactly ``size`` bytes of ``source`` durably under a new ``key``.
 
         Raises:
-            KeyExistsError, SourceLengthError, StoreFullError, StoreRefusesError, StoreUnavailableError, BadKeyError;
-            and whatever ``source.read`` raises, unchanged. In every case the key is as it was.
+            KeyExistsError, SourceLengthError, StoreFullError, StoreRefusesError, StoreUnavailableError, BadKeyError,
+            StorageError for any other failure of the medium; and whatever ``source.read`` raises, unchanged.
+            In every case the key is as it was.
         """
         ...
 
@@ -146,7 +154,10 @@ class StorageBackend(Protocol):
         ...
 
     def items(self, prefix: str = "") -> Iterator[Item]:
-        """Yield, in key order, every item below the whole segments of ``prefix`` ("packs" or "packs/f1"; "" is all)."""
+        """Yield every item below the whole segments of ``prefix`` ("packs", "packs/f1"; "" is all), in key order.
+
+        Key order is the order of the keys' UTF-8 bytes.
+        """
         ...
 
     def delete(self, key: str) -> None:
@@ -231,7 +242,7 @@ def checked_key(key: str) -> str:
     """Return ``key`` if every medium can keep it and none can be led astray by it; raise ``BadKeyError`` otherwise.
 
     A key is 1 to 1,000 bytes of UTF-8: segments of 1 to 255 bytes, joined by ``/``, none of them ``.`` or ``..``,
-    without control characters.
+    without control characters. The marker's name and the drafts' folder are reserved.
     """
     try:
         size = len(key.encode())
@@ -242,20 +253,29 @@ def checked_key(key: str) -> str:
     for segment in key.split("/"):
         if segment in {"", ".", ".."} or len(segment.encode()) > LONGEST_SEGMENT:
             raise BadKeyError(key=key, reason="an empty, relative or long segment")
+    if key.partition("/")[0] in {MARKER_KEY, DRAFTS}:
+        raise BadKeyError(key=key, reason="a name that the store keeps for itself")
     if any(ord(letter) < ord(" ") or ord(letter) == 0x7F for letter in key):  # noqa: PLR2004 - DEL
         raise BadKeyError(key=key, reason="a control character")
     return key
 
 
-@dataclass(slots=True)
-class Counted:
-    """A source that counts what it gives; for backends that check the promised length."""
+def exactly(source: Source, size: int, *, place: str, key: str) -> Iterator[bytes]:
+    """Yield ``source`` in pieces to its end; raise ``SourceLengthError`` unless it is ``size`` bytes in all.
 
-    source: Source
-    count: int = field(default=0)
+    What ``source.read`` raises passes through unchanged.
+    """
+    found = 0
+    while data := source.read(PIECE):
+        found += len(data)
+        if found > size:
+            break
+        yield data
+    if found != size:
+        raise SourceLengthError(place=place, key=key, expected=size, found=found)
 
-    def read(self, size: int = -1, /) -> bytes:
-        """Read from the source."""
-        data = self.source.read(size)
-        self.count += len(data)
-        return data
+
+def share_device(one: Whereabouts, other: Whereabouts) -> bool:
+    """Return whether the failure of one disk can take both."""
+    disks = set(one.device.split("+")) & set(other.device.split("+"))
+    return one.file_system == other.file_system or bool(disks)

@@ -89,6 +89,12 @@ class ReadFailureError(StorageError):
     template = marked("{place}: {key} could not be read: {reason}")
 
 
+class TransientError(StorageError):
+    """The store is there but asks to be tried again: busy, slowed down, timed out."""
+
+    template = marked("{place}: not now: {reason}")
+
+
 class NotRecalledError(StorageError):
     """The item lies on a medium that must be recalled first (tape, cold object storage)."""
 
