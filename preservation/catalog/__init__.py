@@ -1,0 +1,1 @@
+"""The catalog: an index of ledger and packs on RocksDB that can be thrown away and built anew."""

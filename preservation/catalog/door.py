@@ -1,0 +1,216 @@
+"""The one door to RocksDB: each guard here answers a failure that was measured with rocksdb-py 0.0.6.
+
+- An iterator that outlives its database aborts the process: only ``scan`` touches one, and closes it.
+- ``create_if_missing`` after a lost CURRENT file deletes the data: creating is explicit and refuses old files.
+- Its errors may be ``BaseException``: everything is caught and translated.
+- A handle is useless after ``fork``: refused.
+- A read-only open beside a writer may report a false corruption: it is tried again before it is believed.
+"""
+
+import contextlib
+import glob
+import itertools
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import rocksdbpy
+
+from preservation.catalog.errors import CatalogBusyError, CatalogDamagedError, CatalogError
+
+IDENTITY = b"!catalog"
+OPENING_TRIES = 6
+OPENING_PAUSE = 0.05
+KEPT_LOGS = 3
+BATCH = 50_000
+WRITE_BUFFER = 16 << 20
+
+T = TypeVar("T")
+
+
+def _translated(place: str, error: BaseException) -> CatalogError:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if "LOCK" in text or "lock hold" in text:
+        return CatalogBusyError(place=place)
+    # "Iterator completed?" is all that an iterator says of a damaged block.
+    signs = ("Corruption", "Iterator completed", "checksum", "No such file", "does not exist", "Invalid argument")
+    if any(sign in text for sign in signs):
+        return CatalogDamagedError(place=place, reason=text)
+    return CatalogError(place=place, reason=text)
+
+
+def _guarded(place: str, call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise _translated(place, error) from error
+
+
+class Database:
+    """An open RocksDB; only for use inside ``reading`` and ``writing``."""
+
+    def __init__(self, place: str, handle: Any) -> None:
+        self.place = place
+        self._handle = handle
+        self._owner = os.getpid()
+
+    def _call(self, call: Callable[[Any], T]) -> T:
+        handle = self._handle
+        if handle is None or os.getpid() != self._owner:
+            raise CatalogError(place=self.place, reason="used after it was closed or in another process")
+        return _guarded(self.place, lambda: call(handle))
+
+    def get(self, key: bytes) -> bytes | None:
+        """Return the value under ``key``, if there is one."""
+        value: bytes | None = self._call(lambda handle: handle.get(key))
+        return value
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the value or nothing for each key, in order."""
+        values: list[bytes | None] = self._call(lambda handle: handle.multi_get(list(keys)))
+        if len(values) != len(keys):
+            raise CatalogDamagedError(place=self.place, reason="a lookup returned too few values")
+        return values
+
+    def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Yield every (key, value) whose key starts with ``prefix``, in key order."""
+        entries = self._call(lambda handle: handle.iterator(mode="from", key=prefix))
+        try:
+            while True:
+                try:
+                    key, value = next(entries)
+                except StopIteration:
+                    return
+                except BaseException as error:
+                    raise _translated(self.place, error) from error
+                if not key.startswith(prefix):
+                    return
+                yield key, value
+        finally:
+            entries.close()
+
+    def write(self, changes: Mapping[bytes, bytes | None]) -> None:
+        """Put (or, for nothing, delete) all keys in one atomic step; visible to later openings, not yet durable."""
+        batch = rocksdbpy.WriteBatch()
+        for key, value in changes.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.add(key, value)
+        self._call(lambda handle: handle.write(batch))
+
+    def flush(self) -> None:
+        """Make everything written so far durable."""
+        self._call(lambda handle: handle.flush())
+
+    def close(self) -> None:
+        """Close; harmless a second time."""
+        handle, self._handle = self._handle, None
+        if handle is not None and os.getpid() == self._owner:
+            _guarded(self.place, handle.close)
+
+
+def _options() -> Any:
+    option: Any = rocksdbpy.Option()  # its stub lacks most setters
+    option.set_write_buffer_size(WRITE_BUFFER)
+    option.set_max_open_files(-1)  # all files are opened at once: a reader survives a compaction beside it
+    return option
+
+
+def _check_files(path: str) -> None:
+    if not os.path.isdir(path):
+        raise CatalogDamagedError(place=path, reason="there is no catalog")
+    if not os.path.exists(os.path.join(path, "CURRENT")):
+        raise CatalogDamagedError(place=path, reason="its CURRENT file is missing")
+
+
+def _identified(database: Database, identity: str) -> None:
+    found = database.get(IDENTITY)
+    if found != identity.encode():
+        raise CatalogDamagedError(place=database.place, reason="it is empty or belongs to another repository")
+
+
+def create(path: str, identity: str) -> None:
+    """Make an empty catalog at ``path``; refuses to touch the files of an older one."""
+    if os.path.isdir(path) and os.listdir(path):
+        raise CatalogError(place=path, reason="there are files already")
+    os.makedirs(path, exist_ok=True)
+    option = _options()
+    option.create_if_missing(True)
+    database = Database(path, _guarded(path, lambda: rocksdbpy.open(path, option)))
+    try:
+        database.write({IDENTITY: identity.encode()})
+        database.flush()
+    finally:
+        database.close()
+
+
+def remove(path: str) -> None:
+    """Throw the catalog away."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def _opened(open_once: Callable[[], Database]) -> Database:
+    for attempt in itertools.count(1):
+        try:
+            return open_once()
+        except (CatalogBusyError, CatalogDamagedError):
+            if attempt == OPENING_TRIES:
+                raise
+            time.sleep(OPENING_PAUSE)
+    raise AssertionError
+
+
+@contextlib.contextmanager
+def reading(path: str, identity: str) -> Iterator[Database]:
+    """Open for reading beside any writer; sees what was written before the opening, and creates no file.
+
+    Raises:
+        CatalogDamagedError: it is missing, damaged or not ours.
+    """
+
+    def open_once() -> Database:
+        _check_files(path)
+        handle = _guarded(path, lambda: rocksdbpy.open_for_readonly(path, _options(), False))
+        database = Database(path, handle)
+        try:
+            _identified(database, identity)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    database = _opened(open_once)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextlib.contextmanager
+def writing(path: str, identity: str) -> Iterator[Database]:
+    """Open for writing; hold it for milliseconds only. Callers hold the ledger's lock, which orders all writers."""
+
+    def open_once() -> Database:
+        _check_files(path)
+        database = Database(path, _guarded(path, lambda: rocksdbpy.open(path, _options())))
+        try:
+            _identified(database, identity)
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    database = _opened(open_once)
+    try:
+        yield database
+    finally:
+        database.close()
+        for old in sorted(glob.glob(os.path.join(glob.escape(path), "LOG.old.*")))[:-KEPT_LOGS]:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(old)
