@@ -1,0 +1,94 @@
+"""From a URL to a store; the only module that knows every kind of store.
+
+``file:///absolute/folder`` is a disk, ``memory:name`` lives and dies with this process.
+"""
+
+from urllib.parse import quote, unquote_to_bytes, urlsplit
+
+from storage_backends import disk
+from storage_backends.backend import StorageBackend, StorageProfile
+from storage_backends.errors import StorageError, StoreRefusesError, marked
+from storage_backends.memory import MemoryBackend, Shelf
+
+_shelves: dict[str, Shelf] = {}
+
+
+class BadUrlError(StorageError):
+    """The URL does not name a place where a store can be."""
+
+    template = marked("{url!r} is not the URL of a store: {reason}; write file:///absolute/folder")
+
+
+def checked_url(url: str) -> str:
+    """Return ``url`` in the one form that we keep; raise ``BadUrlError`` if it names no place for a store."""
+    kind, place = _parts(url)
+    return f"file://{quote(place)}" if kind == "file" else f"memory:{place}"
+
+
+def medium_of(url: str) -> str:
+    """Return what ``StorageProfile.medium`` is for a store at ``url``."""
+    return {"file": "disk", "memory": "memory"}[_parts(url)[0]]
+
+
+def open_store(url: str, *, store_id: str, profile: StorageProfile, reserve: int = disk.RESERVE) -> StorageBackend:
+    """Return the store at ``url``; ``reserve`` in bytes is kept free on media that can be full.
+
+    It is not asked for yet: a store that is away answers each operation with ``StoreUnavailableError``.
+    """
+    kind, place = _parts(url)
+    if kind == "file":
+        return disk.DiskBackend(place, store_id=store_id, profile=profile, reserve=reserve)
+    return MemoryBackend(_shelf(place), store_id=store_id, profile=profile, place=checked_url(url))
+
+
+def initialise_store(url: str, store_id: str) -> None:
+    """Make the place at ``url`` the store ``store_id``; harmless if it is that already.
+
+    Raises:
+        StoreRefusesError: it is another store, or something else lies there.
+    """
+    kind, place = _parts(url)
+    if kind == "file":
+        disk.initialise(place, store_id)
+        return
+    shelf = _shelf(place)
+    if shelf.store_id not in {None, store_id}:
+        raise StoreRefusesError(place=url, reason=f"it is another store, {shelf.store_id!r}")
+    shelf.store_id = store_id
+
+
+def stored_id(url: str) -> str | None:
+    """Return which store lies at ``url``, None if none does; raises ``StoreUnavailableError`` if that is unreadable."""
+    kind, place = _parts(url)
+    return disk.stored_id(place) if kind == "file" else _shelf(place).store_id
+
+
+def _shelf(name: str) -> Shelf:
+    return _shelves.setdefault(name, Shelf())
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Return the kind of store and its place: an absolute path, or a name."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise BadUrlError(url=url, reason=str(error)) from error
+    if parts.query or parts.fragment:
+        raise BadUrlError(url=url, reason="it has a ? or # (write %3F or %23 for a letter of a name)")
+    if parts.scheme == "memory" and not parts.netloc:
+        return "memory", parts.path
+    if parts.scheme != "file":
+        raise BadUrlError(url=url, reason="its kind is not known")
+    if parts.netloc not in {"", "localhost"}:
+        raise BadUrlError(url=url, reason="it names another machine, or the path is not absolute")
+    return "file", _path(url, parts.path)
+
+
+def _path(url: str, quoted: str) -> str:
+    try:
+        path = unquote_to_bytes(quoted).decode()
+    except UnicodeDecodeError as error:
+        raise BadUrlError(url=url, reason="its path is not UTF-8") from error
+    if not path.startswith("/") or path.strip("/") == "" or ".." in path.split("/") or "\0" in path:
+        raise BadUrlError(url=url, reason="its path is not the absolute path of a folder")
+    return path.rstrip("/")
