@@ -1,0 +1,131 @@
+"""Files of the ledger: written durably under their final name or not at all; read at an offset; locked."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from preservation.ledger.errors import LedgerBusyError, LedgerReadOnlyError, LedgerUnreadableError
+
+TEMPORARY = ".tmp"
+"""The end of the name of a file that is being written; whoever holds the lock may remove it."""
+
+_WAIT_STEP = 0.02
+
+ReadAt = Callable[[int, int], bytes]
+"""Gives up to ``n`` bytes from an offset; fewer only at the end."""
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of ``data`` at the descriptor's position."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def fsync_directory(path: str) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def create_file(path: str, data: bytes, mode: int = 0o644) -> None:
+    """Write a new file durably; ``FileExistsError`` if the name is taken. Nothing is left behind on a failure."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    try:
+        try:
+            os.fchmod(descriptor, mode)
+            write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        fsync_directory(os.path.dirname(path) or ".")
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(path)
+        raise
+
+
+def publish(temporary: str, path: str) -> None:
+    """Give a complete, flushed file its final name, durably; an existing file of that name is replaced."""
+    os.rename(temporary, path)
+    fsync_directory(os.path.dirname(path) or ".")
+
+
+def replace_file(path: str, data: bytes) -> None:
+    """Write a file durably in one step: old content or new content, never half."""
+    temporary = path + TEMPORARY
+    with suppress(FileNotFoundError):
+        os.unlink(temporary)
+    create_file(temporary, data)
+    publish(temporary, path)
+
+
+def read_file(path: str, limit: int) -> bytes:
+    """Return the content of a file; ``LedgerUnreadableError`` if it is longer than ``limit`` or cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise LedgerUnreadableError(place=path, reason=error.strerror) from error
+    if len(data) > limit:
+        raise LedgerUnreadableError(place=path, reason=f"longer than {limit} bytes")
+    return data
+
+
+def reading_at(descriptor: int, place: str) -> ReadAt:
+    """Return a function that reads from ``descriptor``; it raises ``LedgerUnreadableError``."""
+
+    def read_at(offset: int, size: int) -> bytes:
+        try:
+            return os.pread(descriptor, size, offset)
+        except OSError as error:
+            raise LedgerUnreadableError(place=place, reason=error.strerror) from error
+
+    return read_at
+
+
+def names_in(path: str) -> list[str]:
+    """Return the sorted names in a directory; none if it is not there."""
+    try:
+        return sorted(os.listdir(path))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise LedgerUnreadableError(place=path, reason=error.strerror) from error
+
+
+@contextmanager
+def locked(path: str, wait_seconds: float) -> Iterator[None]:
+    """Hold the one lock that orders all writers; ``LedgerBusyError`` if it is not free within ``wait_seconds``.
+
+    The lock belongs to this call, not to the process: threads of one process exclude each other as well.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError as error:
+        raise LedgerReadOnlyError(place=os.path.dirname(path)) from error
+    try:
+        _wait_for(descriptor, path, wait_seconds)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for(descriptor: int, path: str, wait_seconds: float) -> None:
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= deadline:
+                raise LedgerBusyError(place=os.path.dirname(path), waited=f"{wait_seconds:g}") from error
+            time.sleep(_WAIT_STEP)
+        else:
+            return

@@ -1,0 +1,160 @@
+"""Sealed segments: records in Parquet, each kept verbatim beside typed columns; the one door to pyarrow.
+
+The file has one row an event: ``record`` is the leaf of the tree, every other column is taken from it and checked
+against it, so that DuckDB can ask questions and no verifier has to write JSON again.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from preservation.ledger.errors import LedgerUnreadableError
+from preservation.ledger.events import Record
+from preservation.ledger.layout import FORMAT
+
+GROUP_ROWS = 4096
+GROUP_BYTES = 16 << 20
+"""A row group ends after this many rows or bytes of records."""
+
+GROUP_LIMIT = 256 << 20
+"""The largest row group that is read, in bytes."""
+
+SUBJECTS = ("pack", "store", "package", "run")
+"""Members of an event's detail that have a column of their own."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_COLUMNS = ("seq", "event_id", "event_type", "event_datetime", "outcome", "fonds", "agent", *SUBJECTS)
+_DICTIONARIES = ["event_type", "outcome", "fonds", "agent", *SUBJECTS]
+_COMPRESSION_LEVEL = 1
+"""Digests do not compress; higher levels look for repetitions and make hexadecimal digits larger (140 and 153 bytes)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """One row group: the records, and the typed columns if they were asked for (times as microseconds since 1970)."""
+
+    seqs: list[int]
+    records: list[bytes]
+    columns: dict[str, list[object]]
+
+
+def write_rows(path: str, records: Iterable[Record]) -> None:
+    """Write a new Parquet file of ``records`` and flush it; the caller gives it its name.
+
+    Raises:
+        OSError: As for any file; the half-written file remains.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - appending and reading the hot part must start without it
+    from pyarrow import parquet  # noqa: PLC0415 - the same
+
+    with open(path, "xb") as file:
+        with parquet.ParquetWriter(
+            file,
+            _schema(pa),
+            compression="zstd",
+            compression_level=_COMPRESSION_LEVEL,
+            use_dictionary=_DICTIONARIES,
+            column_encoding={"seq": "DELTA_BINARY_PACKED", "event_datetime": "DELTA_BINARY_PACKED"},
+            write_statistics=["seq", "event_datetime", "event_type", "outcome", "fonds", *SUBJECTS],
+            write_page_checksum=True,
+            store_schema=False,
+        ) as writer:
+            for group in _grouped(records):
+                writer.write_table(_table(pa, group), row_group_size=len(group))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_rows(path: str, *, start: int = 0, columns: bool = False) -> Iterator[Rows]:
+    """Yield the row groups from the one that holds event ``start`` on, one at a time in memory.
+
+    Raises:
+        LedgerUnreadableError: The file cannot be read or is not one that ``write_rows`` writes.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - appending and reading the hot part must start without it
+    from pyarrow import parquet  # noqa: PLC0415 - the same
+
+    names = [*_COLUMNS, "record"] if columns else ["seq", "record"]
+    try:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            if not file.schema_arrow.equals(_schema(pa)):
+                raise LedgerUnreadableError(place=path, reason="its columns are not those of a segment")
+            for number in range(file.num_row_groups):
+                group = file.metadata.row_group(number)
+                if group.num_rows > GROUP_ROWS or group.total_byte_size > GROUP_LIMIT:
+                    raise LedgerUnreadableError(place=path, reason=f"row group {number} is too large")
+                statistics = group.column(0).statistics
+                if statistics is not None and statistics.has_min_max and statistics.max < start:
+                    continue
+                yield _rows(pa, file.read_row_group(number, columns=names, use_threads=False), columns=columns)
+    except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
+        raise LedgerUnreadableError(place=path, reason=f"{type(error).__name__}: {str(error)[:200]}") from error
+
+
+def columns_of(records: list[Record]) -> dict[str, list[object]]:
+    """Return what the typed columns of ``records`` must hold, as ``read_rows`` gives it."""
+    columns: dict[str, list[object]] = {
+        "seq": [record.seq for record in records],
+        "event_id": [record.event_id for record in records],
+        "event_type": [str(record.event.type) for record in records],
+        "event_datetime": [(record.time - _EPOCH) // _MICROSECOND for record in records],
+        "outcome": [str(record.event.outcome) for record in records],
+        "fonds": [record.event.fonds for record in records],
+        "agent": [record.event.agent for record in records],
+    }
+    for subject in SUBJECTS:
+        columns[subject] = [_text(record.event.detail.get(subject)) for record in records]
+    return columns
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _grouped(records: Iterable[Record]) -> Iterator[list[Record]]:
+    group: list[Record] = []
+    size = 0
+    for record in records:
+        group.append(record)
+        size += len(record.data)
+        if len(group) == GROUP_ROWS or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _schema(pa: Any) -> Any:
+    return pa.schema(
+        [
+            pa.field("seq", pa.uint64(), nullable=False),
+            pa.field("event_id", pa.string(), nullable=False),
+            pa.field("event_type", pa.string(), nullable=False),
+            pa.field("event_datetime", pa.timestamp("us", tz="UTC"), nullable=False),
+            pa.field("outcome", pa.string(), nullable=False),
+            pa.field("fonds", pa.string()),
+            pa.field("agent", pa.string(), nullable=False),
+            *(pa.field(subject, pa.string()) for subject in SUBJECTS),
+            pa.field("record", pa.string(), nullable=False),
+        ],
+        metadata={"mocban": "ledger segment", "format": str(FORMAT)},
+    )
+
+
+def _table(pa: Any, records: list[Record]) -> Any:
+    columns: dict[str, list[Any]] = columns_of(records)
+    columns["record"] = [record.data.decode() for record in records]
+    schema = _schema(pa)
+    return pa.Table.from_arrays([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
+
+
+def _rows(pa: Any, table: Any, *, columns: bool) -> Rows:
+    typed: dict[str, list[object]] = {}
+    if columns:
+        for name in _COLUMNS:
+            column = table.column(name)
+            typed[name] = (column.cast(pa.int64()) if name == "event_datetime" else column).to_pylist()
+    return Rows(table.column("seq").to_pylist(), table.column("record").cast(pa.binary()).to_pylist(), typed)
