@@ -1,0 +1,187 @@
+"""FIDO's matching of signatures, with the same answers in the same order, asked only of signatures that could match.
+
+FIDO tries some 2,000 regular expressions on every file. Here each signature first stands behind one of its necessary
+conditions; what passes is confirmed with FIDO's own expression, by FIDO's own rules of order and priority.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from preservation.formats.necessity import Condition, Containing, Keyed, Necessity
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """One regular expression of a signature, and where FIDO applies it (`BOF`, `EOF`, `VAR`, `IFB`)."""
+
+    position: str
+    expression: bytes
+    necessity: Necessity
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Patterns that must all match."""
+
+    name: str
+    patterns: tuple[Pattern, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Format:
+    """One format as FIDO knows it; `beats` are the PUIDs over which it has priority."""
+
+    puid: str
+    extensions: tuple[str, ...]
+    beats: frozenset[str]
+    signatures: tuple[Signature, ...]
+
+
+Match = tuple[Format, str]
+"""A format and the name of what matched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Signatures by their gates; the numbers are positions in `signatures`, which is in FIDO's order."""
+
+    formats: tuple[Format, ...]
+    signatures: tuple[tuple[Format, Signature], ...]
+    always: tuple[int, ...]
+    windows: tuple[tuple[int, int, dict[bytes, tuple[int, ...]]], ...]
+    literals: tuple[tuple[Containing, tuple[int, ...]], ...]
+    by_extension: dict[str, tuple[Format, ...]]
+
+
+def build_index(formats: Sequence[Format]) -> Index:
+    """Put each signature behind the most selective of its necessary conditions."""
+    signatures = tuple((format_, signature) for format_ in formats for signature in format_.signatures)
+    always: list[int] = []
+    windows: dict[tuple[int, int], dict[bytes, list[int]]] = defaultdict(lambda: defaultdict(list))
+    literals: dict[Containing, list[int]] = defaultdict(list)
+    for number, (_, signature) in enumerate(signatures):
+        gate = _gate(signature)
+        if gate is None:
+            always.append(number)
+        elif isinstance(gate, Containing):
+            literals[gate].append(number)
+        else:
+            for key in gate.keys:
+                windows[gate.offset, len(key)][key].append(number)
+    by_extension: dict[str, list[Format]] = defaultdict(list)
+    for format_ in formats:
+        for extension in dict.fromkeys(format_.extensions):
+            by_extension[extension].append(format_)
+    return Index(
+        tuple(formats),
+        signatures,
+        tuple(always),
+        tuple(
+            (offset, offset + length, {key: tuple(numbers) for key, numbers in keys.items()})
+            for (offset, length), keys in sorted(windows.items())
+        ),
+        tuple((gate, tuple(numbers)) for gate, numbers in literals.items()),
+        {extension: tuple(known) for extension, known in by_extension.items()},
+    )
+
+
+def _gate(signature: Signature) -> Condition | None:
+    conditions = [condition for pattern in signature.patterns for condition in pattern.necessity.conditions]
+    return max(conditions, key=_worth, default=None)
+
+
+def _worth(condition: Condition) -> tuple[int, int, int]:
+    """A key of several bytes is cheapest to look up; a literal is better the longer it is and the nearer to an end."""
+    if isinstance(condition, Keyed):
+        length = len(condition.keys[0])
+        return (3 if length > 1 else 1, length, -condition.offset)
+    varied = len(set(condition.literal)) > 1
+    near = condition.place in ("start", "end")
+    return (2 if varied else 0, min(len(condition.literal), 6) + 6 * near, -condition.limit)
+
+
+@dataclass(slots=True)
+class _Ends:
+    """The two ends of one file, lower-cased on demand, and which literals were found in them."""
+
+    start: bytes
+    end: bytes
+    lower_start: bytes = b""
+    lower_end: bytes = b""
+    known: dict[Containing, bool] = field(default_factory=dict)
+
+    def holds(self, condition: Condition) -> bool:
+        if isinstance(condition, Keyed):
+            key = self.start[condition.offset : condition.offset + len(condition.keys[0])]
+            return key in condition.keys
+        answer = self.known.get(condition)
+        if answer is None:
+            answer = self.known[condition] = self._contains(condition)
+        return answer
+
+    def _contains(self, condition: Containing) -> bool:
+        literal, limit = condition.literal, condition.limit
+        if condition.place in ("start", "anywhere at start"):
+            self.lower_start = self.lower_start or self.start.lower()
+            return self.lower_start.find(literal, 0, limit or len(self.start)) >= 0
+        self.lower_end = self.lower_end or self.end.lower()
+        first = max(0, len(self.end) - limit) if limit else 0
+        return self.lower_end.find(literal, first) >= 0
+
+
+def match_signatures(index: Index, start: bytes, end: bytes) -> list[Match]:
+    """The formats whose signatures match the first and last bytes of a file, as FIDO's `match_formats` gives them."""
+    ends = _Ends(start, end)
+    found: list[Match] = []
+    for number in _candidates(index, ends):
+        format_, signature = index.signatures[number]
+        if _unbeaten(format_, found) and all(_matches(pattern, ends) for pattern in signature.patterns):
+            found.append((format_, signature.name))
+    return prune(found)
+
+
+def _candidates(index: Index, ends: _Ends) -> list[int]:
+    numbers = set(index.always)
+    for first, last, keys in index.windows:
+        numbers.update(keys.get(ends.start[first:last], ()))
+    for gate, behind in index.literals:
+        if ends.holds(gate):
+            numbers.update(behind)
+    return sorted(numbers)
+
+
+def _matches(pattern: Pattern, ends: _Ends) -> bool:
+    if not all(ends.holds(condition) for condition in pattern.necessity.conditions):
+        return False
+    expression = compiled(pattern.expression)
+    if pattern.position == "BOF":
+        return expression.match(ends.start) is not None
+    if pattern.position != "EOF":
+        return expression.search(ends.start) is not None
+    reach = pattern.necessity.reach
+    first = 0 if reach is None else max(0, len(ends.end) - reach)
+    return expression.search(ends.end, first) is not None
+
+
+@cache
+def compiled(expression: bytes) -> re.Pattern[bytes]:
+    """The expression compiled at its first use and kept: Python's own cache has too little room for all signatures."""
+    return re.compile(expression)
+
+
+def match_extension(index: Index, extension: str) -> list[Match]:
+    """The formats that use this extension, as FIDO's `match_extensions` gives them."""
+    return prune([(format_, "External") for format_ in index.by_extension.get(extension, ())]) if extension else []
+
+
+def prune(found: Iterable[Match]) -> list[Match]:
+    """Without the formats over which another one that was found has priority."""
+    all_found = list(found)
+    return [(format_, name) for format_, name in all_found if _unbeaten(format_, all_found)]
+
+
+def _unbeaten(format_: Format, found: Iterable[Match]) -> bool:
+    return not any(format_.puid in other.beats for other, _ in found if other is not format_)

@@ -1,0 +1,149 @@
+"""PRONOM's notation for byte sequences, as The National Archives' container signature file uses it, as expressions.
+
+Notation: hexadecimal bytes, 'text', [a:b] or [a-b] ranges, [a b] choices, [!a] anything else, [&a] all of these bits,
+[~a] any of these bits, ?? one byte, {n} {n-m} {n-*} so many bytes, * any number, (a|b) alternatives.
+"""
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from functools import cache
+
+from preservation.formats.index import compiled
+
+_TOKEN = re.compile(
+    r"\s+|(?P<text>'[^']*')|(?P<hex>[0-9A-Fa-f]{2})|(?P<one>\?\?)|(?P<any>\*)|(?P<punctuation>[(|)])"
+    r"|\{(?P<least>\d+)(?:-(?P<most>\d+|\*))?\}|\[(?P<set>[^\]]*)\]"
+)
+_MEMBER = re.compile(r"\s*(?:'(?P<text>[^']*)'|(?P<hex>(?:[0-9A-Fa-f]{2})+)|(?P<range>[:-]))")
+
+
+class BadSequenceError(ValueError):
+    """A signature file uses a notation that is not known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByteSequence:
+    """An expression that is sought in a member of a container; `at_end` if the end of the member matters."""
+
+    expression: bytes
+    at_end: bool
+
+    def fits(self, content: bytes) -> bool:
+        """Whether the sequence is in this content where it should be."""
+        return compiled(self.expression).search(content) is not None
+
+
+def byte_sequence(element: ET.Element) -> ByteSequence:
+    """Read a ByteSequence element; offsets count from the end of the sub-sequence before.
+
+    Raises:
+        BadSequenceError: the notation is not known.
+    """
+    reference = element.get("Reference", "Variable")
+    parts = sorted(element.findall("SubSequence"), key=lambda part: int(part.get("Position", "1")))
+    if reference == "EOFoffset":
+        return ByteSequence(b"(?s)" + b"".join(_sub_sequence(part) + _offset(part) for part in parts) + rb"\Z", True)
+    if reference == "BOFoffset":
+        return ByteSequence(rb"(?s)\A" + b"".join(_offset(part) + _sub_sequence(part) for part in parts), False)
+    if reference != "Variable":
+        raise BadSequenceError(f"unknown reference {reference}")
+    return ByteSequence(b"(?s)" + b".*?".join(_sub_sequence(part) for part in parts), False)
+
+
+def _offset(part: ET.Element) -> bytes:
+    return _gap(part.get("SubSeqMinOffset"), part.get("SubSeqMaxOffset"))
+
+
+def _gap(least: str | None, most: str | None) -> bytes:
+    """A greatest offset below the least one stands in the file for an exact offset; none at all, for any offset."""
+    low = int(least or 0)
+    if not most:
+        return b".{%d,}?" % low
+    return b".{%d,%d}?" % (low, max(low, int(most)))
+
+
+def _sub_sequence(part: ET.Element) -> bytes:
+    lefts = [_fragment(part, "LeftFragment", position) for position in _positions(part, "LeftFragment")]
+    rights = [_fragment(part, "RightFragment", position) for position in _positions(part, "RightFragment")]
+    return b"".join((*reversed(lefts), expression_of(part.findtext("Sequence", "")), *rights))
+
+
+def _positions(part: ET.Element, tag: str) -> list[str]:
+    return sorted({fragment.get("Position", "1") for fragment in part.findall(tag)}, key=int)
+
+
+def _fragment(part: ET.Element, tag: str, position: str) -> bytes:
+    """Fragments with the same position are alternatives; a left one stands before its gap, a right one behind it."""
+    choices = []
+    for fragment in part.findall(tag):
+        if fragment.get("Position", "1") == position:
+            gap = _gap(fragment.get("MinOffset"), fragment.get("MaxOffset"))
+            expression = expression_of(fragment.text or "")
+            choices.append(expression + gap if tag == "LeftFragment" else gap + expression)
+    return b"(?:" + b"|".join(choices) + b")"
+
+
+@cache
+def expression_of(notation: str) -> bytes:
+    """The expression (with `.` for any byte) that this notation means.
+
+    Raises:
+        BadSequenceError: the notation is not known.
+    """
+    expression = bytearray()
+    place = 0
+    while place < len(notation):
+        token = _TOKEN.match(notation, place)
+        if token is None:
+            raise BadSequenceError(f"unknown notation at {notation[place : place + 20]!r}")
+        expression += _token(token)
+        place = token.end()
+    return bytes(expression)
+
+
+def _token(token: re.Match[str]) -> bytes:
+    kind = token.lastgroup
+    if kind == "text":
+        return re.escape(token["text"][1:-1].encode("latin-1"))
+    if kind == "hex":
+        return re.escape(bytes.fromhex(token["hex"]))
+    if kind == "set":
+        return _choice(token["set"].strip())
+    if kind == "punctuation":
+        return b"(?:" if token[0] == "(" else token[0].encode()
+    if kind in ("least", "most"):
+        least, most = token["least"], token["most"]
+        return f".{{{least},{'' if most == '*' else most or least}}}".encode()
+    return {"one": b".", "any": b".*"}.get(kind or "", b"")
+
+
+def _choice(body: str) -> bytes:
+    negated = body.startswith("!")
+    body = body.removeprefix("!")
+    if body[:1] in ("&", "~"):
+        mask = int(body[1:], 16)
+        enough = mask if body[0] == "&" else 1
+        return _one_of([byte for byte in range(256) if byte & mask >= enough], negated)
+    members: list[bytes] = []
+    ranged = False
+    place = 0
+    while body[place:].strip():
+        member = _MEMBER.match(body, place)
+        if member is None:
+            raise BadSequenceError(f"unknown notation [{body}]")
+        place = member.end()
+        if member["range"]:
+            ranged = True
+        else:
+            members.append(bytes.fromhex(member["hex"]) if member["hex"] else member["text"].encode("latin-1"))
+    if any(len(member) != 1 for member in members) or (ranged and len(members) != 2):  # noqa: PLR2004  # from, to
+        raise BadSequenceError(f"not a choice of single bytes [{body}]")
+    values = [member[0] for member in members]
+    return _one_of(list(range(values[0], values[1] + 1)) if ranged else values, negated)
+
+
+def _one_of(values: list[int], negated: bool) -> bytes:  # noqa: FBT001  # private, and always by position
+    if not values:
+        raise BadSequenceError("a choice of nothing")
+    return (b"[^" if negated else b"[") + b"".join(rb"\x%02x" % value for value in values) + b"]"

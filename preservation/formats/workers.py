@@ -1,0 +1,221 @@
+"""A pool of worker processes that identify formats: with a deadline for each file, and no file that can stop the work.
+
+Each worker belongs to one thread of the pool. The thread takes a share of what waits, sends it as one batch and reads
+the answers one by one, so that it always knows which file is being looked at when a worker is late or dies.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from preservation.formats import identification as words
+from preservation.formats.identification import Identification, Sample
+from preservation.formats.process import GoneError, LateError, WorkerProcess, worker_command
+
+DEADLINE = 5.0
+"""Seconds for one file."""
+
+START_DEADLINE = 120.0
+"""Seconds for a worker to load its signatures; it takes one, but the machine may be busy."""
+
+IN_FLIGHT_BYTES = 64 << 20
+"""Bytes of samples that wait or are being looked at; more than that, and `submit` waits."""
+
+IN_FLIGHT_FILES = 4096
+
+_BATCH_BYTES = 4 << 20
+_BATCH_FILES = 64
+_WORTH_A_WORKER_FILES = 256
+_WORTH_A_WORKER_BYTES = 8 << 20
+_MOST_CRASHES = 2
+_MOST_FAILED_STARTS = 3
+
+
+@dataclass(slots=True)
+class _Order:
+    """A sample, the answer that is owed for it, and how many workers have died of it."""
+
+    sample: Sample
+    future: Future[Identification] = field(default_factory=Future)
+    crashes: int = 0
+
+    @property
+    def weight(self) -> int:
+        return sum(len(piece) for piece in self.sample.pieces())
+
+
+class WorkerPool:
+    """A `FormatIdentifier`: FIDO in worker processes, which are started when they are first needed.
+
+    A file that takes longer than the deadline is answered `timeout`; one of which two workers died, `failed`.
+    """
+
+    def __init__(
+        self, *, workers: int | None = None, deadline: float = DEADLINE, command: Sequence[str] | None = None
+    ) -> None:
+        """Use at most so many `workers` (default: one a processor, two at most) and `deadline` seconds for a file."""
+        self._most_workers = workers or min(2, len(os.sched_getaffinity(0)))
+        self._deadline = deadline
+        self._command = tuple(command or worker_command(deadline))
+        self._change = threading.Condition()
+        self._queue: deque[_Order] = deque()
+        self._bytes = 0
+        self._files = 0
+        self._threads: list[threading.Thread] = []
+        self._workers: set[WorkerProcess] = set()
+        self._failed_starts = 0
+        self._absence = words.TOOL_ABSENT
+        self._closed = False
+
+    def submit(self, sample: Sample) -> Future[Identification]:
+        """Ask about a file; waits while 64 MiB or 4,096 files are in flight. The answer is never an exception."""
+        order = _Order(sample)
+        order.future.set_running_or_notify_cancel()
+        with self._change:
+            self._change.wait_for(lambda: self._closed or self._has_room(order.weight))
+            self._bytes += order.weight
+            self._files += 1
+            self._queue.append(order)
+            self._hire()
+            self._change.notify_all()
+        if self._closed or not self._threads:
+            self._dismiss()
+        return order.future
+
+    def _has_room(self, weight: int) -> bool:
+        return self._files == 0 or (self._files < IN_FLIGHT_FILES and self._bytes + weight <= IN_FLIGHT_BYTES)
+
+    def _hire(self) -> None:
+        """One worker for the first file, the next ones only for more work than their start costs."""
+        much = len(self._queue) >= _WORTH_A_WORKER_FILES or self._bytes >= _WORTH_A_WORKER_BYTES
+        if self._closed or len(self._threads) >= (self._most_workers if much else 1):
+            return
+        thread = threading.Thread(target=self._serve, name="format identification", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no room for another thread
+            return
+        self._threads.append(thread)
+
+    def _dismiss(self) -> None:
+        """Answer everything that waits as not looked at."""
+        reason = words.STOPPED if self._closed else self._absence
+        while True:
+            with self._change:
+                if not self._queue:
+                    return
+                order = self._queue.popleft()
+            self._settle(order, Identification("failed", warnings=(reason,)))
+
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of the workers that are running."""
+        with self._change:
+            return tuple(worker.pid for worker in self._workers)
+
+    def close(self) -> None:
+        """Stop at once: workers are killed, and what was not answered is answered as failed."""
+        with self._change:
+            self._closed = True
+            for worker in self._workers:
+                worker.kill()
+            self._change.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._dismiss()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _take(self) -> deque[_Order]:
+        """Wait for orders and take a fair share of them; nothing when the pool is closed."""
+        with self._change:
+            self._change.wait_for(lambda: self._closed or self._queue)
+            batch: deque[_Order] = deque()
+            share = 0 if self._closed else min(_BATCH_FILES, -(-len(self._queue) // self._most_workers))
+            weight = 0
+            while self._queue and len(batch) < share and (not batch or weight + self._queue[0].weight <= _BATCH_BYTES):
+                batch.append(self._queue.popleft())
+                weight += batch[-1].weight
+            return batch
+
+    def _settle(self, order: _Order, answer: Identification) -> None:
+        with self._change:
+            self._bytes -= order.weight
+            self._files -= 1
+            self._change.notify_all()
+        order.future.set_result(answer)
+
+    def _serve(self) -> None:
+        """The work of one thread, until the pool is closed."""
+        worker: WorkerProcess | None = None
+        while batch := self._take():
+            while batch:
+                worker = self._advance(worker, batch)
+        self._end(worker)
+
+    def _advance(self, worker: WorkerProcess | None, batch: deque[_Order]) -> WorkerProcess | None:
+        """Answer at least one order of the batch, or try to; gives back the worker, unless it had to be ended."""
+        try:
+            worker = worker or self._started()
+            if worker is None:
+                self._settle(batch.popleft(), self._not_looked_at(self._absence))
+                return None
+            worker.ask([order.sample for order in batch], self._deadline)
+            while batch:
+                answer = worker.answer(self._deadline)
+                self._settle(batch.popleft(), answer)
+            return worker
+        except LateError:
+            self._settle(batch.popleft(), Identification("timeout", warnings=(words.TOO_SLOW,)))
+        except GoneError:
+            batch[0].crashes += 1
+            if batch[0].crashes >= _MOST_CRASHES or self._closed:
+                self._settle(batch.popleft(), self._not_looked_at(words.TOOL_CRASHED))
+        except Exception as error:  # noqa: BLE001  # an answer that never comes would stop the whole ingest
+            self._settle(batch.popleft(), self._not_looked_at(f"{words.TOOL_FAILED}: {type(error).__name__}"))
+        self._end(worker)
+        return None
+
+    def _not_looked_at(self, reason: str) -> Identification:
+        return Identification("failed", warnings=(words.STOPPED if self._closed else reason,))
+
+    def _started(self) -> WorkerProcess | None:
+        """A worker that is ready, or None; after three failures in a row no more are tried."""
+        while True:
+            worker: WorkerProcess | None = None
+            with self._change:
+                if self._closed or self._failed_starts >= _MOST_FAILED_STARTS:
+                    return None
+                try:
+                    worker = WorkerProcess(self._command)
+                except OSError:
+                    self._failed_starts += 1
+                    continue
+                self._workers.add(worker)
+            try:
+                worker.greet(START_DEADLINE)
+            except (GoneError, LateError) as error:
+                self._end(worker)
+                with self._change:
+                    self._failed_starts += 1
+                    self._absence = str(error) or self._absence
+                continue
+            with self._change:
+                self._failed_starts = 0
+            return worker
+
+    def _end(self, worker: WorkerProcess | None) -> None:
+        if worker is not None:
+            with self._change:
+                self._workers.discard(worker)
+            worker.reap()
