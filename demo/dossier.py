@@ -8,6 +8,7 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from random import Random
 
 import formats
@@ -45,6 +46,8 @@ RECORD_FILE = "EAD.xml"
 REGISTER_COLUMNS = (40.0, 80.0, 240.0, 330.0, 440.0)
 REGISTER_LINES, REGISTER_PAGES = 18, 5
 PHOTO = (480, 320)
+MERGER = merger_resolution()
+MERGER_NAME = "15-NQ-HĐND Nghị quyết của HĐND tỉnh về chủ trương sắp xếp đơn vị hành chính cấp xã.pdf"
 
 
 class Dossier:
@@ -72,8 +75,14 @@ class Dossier:
 def as_pdf(paper: Paper, author: str, *, scanned: bool = False) -> bytes:
     """A paper as PDF; scanned, as two layers: the picture over the text."""
     laid = pages(paper)
-    scans = [scan(page, 96) for page in laid] if scanned else ()
+    scans = [scan(page, 80) for page in laid] if scanned else ()
     return write_pdf(laid, title=paper.title, author=author, when=paper.when, scans=scans)
+
+
+@cache
+def merger_copy() -> bytes:
+    """The scan of the merger's resolution, of which every commune and every handover has a copy."""
+    return as_pdf(MERGER, PROVINCE, scanned=True)
 
 
 def paragraphs(paper: Paper) -> list[str]:
@@ -106,21 +115,19 @@ def add_series(dossier: Dossier, commune: Commune, top: str) -> None:
                 extension, data = shown(series, paper, commune.clerk, turn)
                 dossier.put(folder, f"{name}.{extension}", data, when)
                 count, turn = count + len(pages(paper)), turn + 1
+            if series is RECEIVED and year == MERGED.years[0]:
+                dossier.put(folder, MERGER_NAME, merger_copy(), MERGER.when)
+                days, count = [*days, MERGER.when], count + 1
             title = f"{series.folder} {commune.name} năm {year}"
             fields = description(
-                commune, number=place, title=title, years=days, pages=count, retention=series.retention
+                commune, number=place, title=title, dated=days, pages=count, retention=series.retention
             )
             dossier.describe(folder, fields, days[-1])
 
 
 def add_handovers(dossier: Dossier, top: str) -> None:
-    """The minutes, lists and photographs of the three handovers, and copies of the resolution behind them."""
-    rng, resolution = dossier.rng, merger_resolution()
-    copied = as_pdf(resolution, PROVINCE, scanned=True)
-    copy_name = "15-NQ-HĐND Nghị quyết của HĐND tỉnh về chủ trương sắp xếp đơn vị hành chính cấp xã.pdf"
-    for commune in COMMUNES:
-        year_folder = f"{RECEIVED.folder} năm 2025"
-        dossier.put(f"{place_of(commune)}/2025/HS 04 {year_folder}", copy_name, copied, resolution.when)
+    """The minutes, lists and photographs of the three handovers, each with a copy of the resolution behind it."""
+    rng = dossier.rng
     for number, commune in enumerate(FORMER, 1):
         folder, paper = f"{top}/HS {number:02} Bàn giao tài liệu của {commune.name}", handover(commune, rng)
         name = f"Biên bản bàn giao tài liệu của {commune.name}"
@@ -137,8 +144,11 @@ def add_handovers(dossier: Dossier, top: str) -> None:
         dossier.put(folder, "Danh mục hồ sơ bàn giao.csv", formats.write_csv(table), when)
         photo = landscape(rng, f"Niêm phong kho lưu trữ {commune.name}", *PHOTO)
         dossier.put(folder, "Ảnh niêm phong kho lưu trữ.jpg", write_jpeg(photo, SAMPLE), when)
-        dossier.put(folder, copy_name, copied, resolution.when)
-        fields = description(commune, number=90 + number, title=name, years=[when], pages=2, retention="01")
+        dossier.put(folder, MERGER_NAME, merger_copy(), MERGER.when)
+        count = 2 * len(pages(paper)) + 3
+        fields = description(
+            commune, number=90 + number, title=name, dated=[when] * 5 + [MERGER.when], pages=count, retention="01"
+        )
         dossier.describe(folder, fields, when)
     large = scan(pages(handover(FORMER[0], rng))[0], 200, grain=rng)
     data = write_tiff(large, HANDED_OVER, 200, deflate=False)
@@ -154,12 +164,12 @@ def add_registers(dossier: Dossier, top: str) -> None:
     """Scanned civil status registers, each with an index of its entries."""
     rng = dossier.rng
     for commune in FORMER:
-        for number, (kind, dated) in enumerate(
+        for number, (kind, event) in enumerate(
             (("Đăng ký khai sinh", "Ngày sinh"), ("Đăng ký kết hôn", "Ngày cưới")), 1
         ):
             year = rng.randrange(1990, 2006)
             folder = f"{top}/{commune.titled}/Sổ {kind[0].lower()}{kind[1:]} năm {year}"
-            header, index = ("Số", "Họ và tên", dated, "Nơi cư trú", "Ghi chú"), [("Trang", "Số", "Họ và tên", dated)]
+            header, index = ("Số", "Họ và tên", event, "Nơi cư trú", "Ghi chú"), [("Trang", "Số", "Họ và tên", event)]
             when = HANDED_OVER - timedelta(days=60 + number)
             for page in range(1, REGISTER_PAGES + 1):
                 rows = [header]
@@ -180,8 +190,9 @@ def add_registers(dossier: Dossier, top: str) -> None:
                 dossier.put(folder, f"Tờ {page:03}.tif", write_tiff(picture, when, 100, deflate=True), when)
             dossier.put(folder, "Mục lục tra cứu.csv", formats.write_csv(index), when)
             title = f"Sổ {kind[0].lower()}{kind[1:]} năm {year} của {commune.name}"
+            dated = [datetime(year, 1, 2, tzinfo=HANOI), datetime(year, 12, 28, tzinfo=HANOI)]
             fields = description(
-                commune, number=50 + number, title=title, years=[when], pages=REGISTER_PAGES, retention="01"
+                commune, number=50 + number, title=title, dated=dated, pages=REGISTER_PAGES, retention="01"
             )
             dossier.describe(folder, fields, when)
 
@@ -299,10 +310,7 @@ def place_of(commune: Commune) -> str:
 
 
 def write_files(dossier: Dossier, dest: str) -> None:
-    """Write everything below `dest`, which must be new or empty; a folder gets the latest time of its files."""
-    os.makedirs(dest, exist_ok=True)
-    if os.listdir(dest):
-        raise FileExistsError(f"{dest} is not empty")
+    """Write everything below `dest`; a folder gets the latest time of its files."""
     latest: dict[str, float] = {}
     for path, (data, when) in dossier.files.items():
         full = os.path.join(dest, path)
@@ -324,6 +332,9 @@ def write_files(dossier: Dossier, dest: str) -> None:
 
 def make_dossier(dest: str, seed: int = 2025) -> int:
     """Write the dossier into `dest`, a new or empty folder; returns the number of files."""
+    os.makedirs(dest, exist_ok=True)
+    if os.listdir(dest):
+        raise FileExistsError(f"{dest} is not empty")
     dossier = Dossier(seed)
     for commune in COMMUNES:
         add_series(dossier, commune, place_of(commune))

@@ -6,6 +6,7 @@ Equal blocks are coded once, which makes drawn pictures fast in plain Python.
 import math
 import struct
 from functools import cache
+from operator import mul
 
 from pictures import Picture
 
@@ -36,11 +37,10 @@ def amount(value: int) -> str:
 def coded(block: bytes) -> tuple[int, str]:
     """The quantised DC value of an 8 x 8 block, and the bits of all its other coefficients."""
     rows = [[sample - 128 for sample in block[at : at + SIDE]] for at in range(0, SIDE * SIDE, SIDE)]
-    half = [[sum(c * s for c, s in zip(wave, row, strict=True)) for wave in COSINES] for row in rows]
+    half = [[sum(map(mul, wave, row)) for wave in COSINES] for row in rows]
     columns = list(zip(*half, strict=True))
     values = [
-        round(sum(c * s for c, s in zip(COSINES[u], columns[v], strict=True)) / quant)
-        for (u, v), quant in zip(ZIGZAG, QUANTS, strict=True)
+        round(sum(map(mul, COSINES[u], columns[v])) / quant) for (u, v), quant in zip(ZIGZAG, QUANTS, strict=True)
     ]
     bits, run = [], 0
     last = max((i for i, value in enumerate(values) if i and value), default=0)

@@ -45,7 +45,7 @@ class Pdf:
     def stream(self, data: bytes, entries: str = "", *, pack: bool = True) -> int:
         """The number of a new stream object."""
         if pack:
-            data, entries = zlib.compress(data, 9), entries + " /Filter /FlateDecode"
+            data, entries = zlib.compress(data), entries + " /Filter /FlateDecode"
         return self.add(f"<< /Length {len(data)} {entries} >>\nstream\n".encode() + data + b"\nendstream")
 
     def file(self, root: int, described: int) -> bytes:

@@ -203,7 +203,7 @@ def write_png(picture: Picture, title: str, dpi: int = 100) -> bytes:
         (b"IHDR", struct.pack(">IIBBBBB", picture.width, picture.height, 8, 0 if picture.grey else 3, 0, 0, 0)),
         (b"pHYs", struct.pack(">IIB", metre, metre, 1)),
         (b"iTXt", b"Title\0\0\0vi\0\0" + title.encode()),
-        (b"IDAT", zlib.compress(b"".join(rows), 9)),
+        (b"IDAT", zlib.compress(b"".join(rows))),
         (b"IEND", b""),
     ]
     if not picture.grey:
@@ -218,7 +218,7 @@ SHORT, LONG, RATIONAL, ASCII = 3, 4, 5, 2
 
 def write_tiff(picture: Picture, when: datetime, dpi: int, *, deflate: bool) -> bytes:
     """A little-endian TIFF 6.0 of one grey image in one strip, plain or with Deflate (compression 8)."""
-    data = zlib.compress(picture.pixels, 9) if deflate else picture.pixels
+    data = zlib.compress(picture.pixels) if deflate else picture.pixels
     date = when.strftime("%Y:%m:%d %H:%M:%S").encode("ascii") + b"\0"
     count, start = 13, 8
     extra = start + 2 + 12 * count + 4

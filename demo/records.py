@@ -192,18 +192,18 @@ def text_of(series: Series, commune: Commune, about: str, rng: Random) -> tuple[
         return (
             "Căn cứ Luật Tổ chức chính quyền địa phương;",
             (
-                f"Xét Tờ trình số {rng.randrange(10, 99)}/TTr-UBND của Ủy ban nhân dân {commune.name}; ý kiến thảo luận của"
-                " đại biểu Hội đồng nhân dân tại kỳ họp,"
+                f"Xét Tờ trình số {rng.randrange(10, 99)}/TTr-UBND của Ủy ban nhân dân {commune.name}; ý kiến thảo luận"
+                " của đại biểu Hội đồng nhân dân tại kỳ họp,"
             ),
             "QUYẾT NGHỊ:",
             f"Điều 1. Thông qua nội dung: {body}, kèm theo Tờ trình nêu trên.",
             (
-                f"Điều 2. Giao Ủy ban nhân dân {commune.name} tổ chức thực hiện; Thường trực, các Ban và đại biểu Hội đồng"
-                " nhân dân giám sát việc thực hiện Nghị quyết."
+                f"Điều 2. Giao Ủy ban nhân dân {commune.name} tổ chức thực hiện; Thường trực, các Ban và đại biểu Hội"
+                " đồng nhân dân giám sát việc thực hiện Nghị quyết."
             ),
             (
-                f"Nghị quyết này đã được Hội đồng nhân dân {commune.name} thông qua với {rng.randrange(19, 27)} đại biểu tán"
-                " thành và có hiệu lực kể từ ngày ký."
+                f"Nghị quyết này đã được Hội đồng nhân dân {commune.name} thông qua với {rng.randrange(19, 27)} đại"
+                " biểu tán thành và có hiệu lực kể từ ngày ký."
             ),
         )
     if series is DECISIONS:
@@ -216,19 +216,19 @@ def text_of(series: Series, commune: Commune, about: str, rng: Random) -> tuple[
                 f" {rng.randrange(12, 480)}.000.000 đồng, lấy từ nguồn ngân sách được giao."
             ),
             (
-                f"Điều 2. Ông (bà) {rng.choice(PEOPLE)} chịu trách nhiệm theo dõi, đôn đốc và báo cáo kết quả trước ngày 25"
-                " hằng tháng."
+                f"Điều 2. Ông (bà) {rng.choice(PEOPLE)} chịu trách nhiệm theo dõi, đôn đốc và báo cáo kết quả trước"
+                " ngày 25 hằng tháng."
             ),
             "Điều 3. Các bộ phận chuyên môn và các cá nhân có liên quan chịu trách nhiệm thi hành Quyết định này.",
         )
     return (
         (
-            f"Thực hiện chỉ đạo của cấp trên {about}, Ủy ban nhân dân đề nghị các cơ quan, đơn vị phối hợp thực hiện những"
-            " nội dung sau:"
+            f"Thực hiện chỉ đạo của cấp trên {about}, Ủy ban nhân dân đề nghị các cơ quan, đơn vị phối hợp thực hiện"
+            " những nội dung sau:"
         ),
         (
-            f"1. Rà soát {rng.randrange(20, 400)} hồ sơ tại {', '.join(rng.sample(VILLAGES, 3))}, đối chiếu với sổ theo dõi"
-            " và báo cáo những trường hợp còn thiếu."
+            f"1. Rà soát {rng.randrange(20, 400)} hồ sơ tại {', '.join(rng.sample(VILLAGES, 3))}, đối chiếu với sổ theo"
+            " dõi và báo cáo những trường hợp còn thiếu."
         ),
         f"2. Gửi kết quả bằng văn bản điện tử có ký số trước ngày {rng.randrange(10, 28)} hằng tháng.",
         f"Đầu mối liên hệ: ông (bà) {rng.choice(PEOPLE)}. Trân trọng./.",
@@ -245,12 +245,16 @@ def compose(
         commune.seat,
         ("TM. ỦY BAN NHÂN DÂN", "CHỦ TỊCH"),
     )
-    signer = commune.chair
+    signer, above, first = commune.chair, commune.superior, "Như trên;"
     if series is RESOLUTIONS:
         issuer, signing = ("HỘI ĐỒNG NHÂN DÂN", commune.name.upper()), ("TM. HỘI ĐỒNG NHÂN DÂN", "CHỦ TỊCH")
+        first = "Như Điều 2;"
+    elif series is DECISIONS:
+        first = "Như Điều 3;"
     elif series is RECEIVED:
         seat = commune.superior.partition(" ")[2]
         issuer, place, signer = ("ỦY BAN NHÂN DÂN", commune.superior.upper()), seat, PEOPLE[9]
+        above = commune.name
     paper = Paper(
         issuer=issuer,
         place=place,
@@ -259,7 +263,7 @@ def compose(
         heading=series.heading,
         subject=about,
         body=text_of(series, commune, about, rng),
-        recipients=("Như trên;" if not series.heading else "Như Điều 3;", f"UBND {commune.superior};", "Lưu: VT."),
+        recipients=(first, f"UBND {above};", "Lưu: VT."),
         signing=signing,
         signer=signer,
     )
@@ -287,12 +291,12 @@ def merger_resolution() -> Paper:
             "Căn cứ Luật Tổ chức chính quyền địa phương;",
             "QUYẾT NGHỊ:",
             (
-                f"Điều 1. Tán thành chủ trương thành lập {MERGED.name} trên cơ sở nhập toàn bộ diện tích tự nhiên và quy mô"
-                f" dân số của {former} thuộc {DISTRICT}, {PROVINCE}."
+                f"Điều 1. Tán thành chủ trương thành lập {MERGED.name} trên cơ sở nhập toàn bộ diện tích tự nhiên và"
+                f" quy mô dân số của {former} thuộc {DISTRICT}, {PROVINCE}."
             ),
             (
-                "Điều 2. Hồ sơ, tài liệu hình thành trong hoạt động của các đơn vị hành chính trước sắp xếp được thống kê,"
-                " đóng gói, niêm phong và bàn giao nguyên vẹn theo phông lưu trữ."
+                "Điều 2. Hồ sơ, tài liệu hình thành trong hoạt động của các đơn vị hành chính trước sắp xếp được thống"
+                " kê, đóng gói, niêm phong và bàn giao nguyên vẹn theo phông lưu trữ."
             ),
             "Điều 3. Chính quyền địa phương ở đơn vị hành chính mới hoạt động từ ngày 01 tháng 7 năm 2025.",
         ),
@@ -330,20 +334,23 @@ def handover(commune: Commune, rng: Random) -> Paper:
 
 
 def description(
-    commune: Commune, *, number: int, title: str, years: Sequence[datetime], pages: int, retention: str
+    commune: Commune, *, number: int, title: str, dated: Sequence[datetime], pages: int, retention: str
 ) -> list[tuple[str, str]]:
-    """The 18 fields that describe a record file in a submission package of Circular 05/2025/TT-BNV."""
-    code = f"{commune.code}.{years[0].year}.{number:02}"
+    """The 18 fields that describe a record file in a submission package of Circular 05/2025/TT-BNV.
+
+    `dated` has the date of each document; the first one's year stands in the code.
+    """
+    code = f"{commune.code}.{dated[0].year}.{number:02}"
     return [
         ("fileCode", code),
         ("title", title),
         ("maintenance", retention),
         ("mode", "01"),
         ("language", "01"),
-        ("startDate", f"{min(years):%d/%m/%Y}"),
-        ("endDate", f"{max(years):%d/%m/%Y}"),
-        ("keyword", f"{commune.titled}; {years[0].year}"),
-        ("totalDoc", str(len(years))),
+        ("startDate", f"{min(dated):%d/%m/%Y}"),
+        ("endDate", f"{max(dated):%d/%m/%Y}"),
+        ("keyword", f"{commune.titled}; {dated[0].year}"),
+        ("totalDoc", str(len(dated))),
         ("numberOfPaper", str((pages + 1) // 2)),
         ("numberOfPage", str(pages)),
         ("format", "01"),
