@@ -17,8 +17,13 @@ ZIGZAG = sorted(
 )
 """(row, column) of each coefficient in the order of the file."""
 QUANTS = tuple(3 + 2 * (u + v) for u, v in ZIGZAG)
+FRACTION = 13
+"""Bits after the point: whole numbers give the same coefficients on every Python."""
 COSINES = tuple(
-    tuple((math.sqrt(0.125) if u == 0 else 0.5) * math.cos((2 * x + 1) * u * math.pi / 16) for x in range(SIDE))
+    tuple(
+        round((math.sqrt(0.125) if u == 0 else 0.5) * math.cos((2 * x + 1) * u * math.pi / 16) * (1 << FRACTION))
+        for x in range(SIDE)
+    )
     for u in range(SIDE)
 )
 END_OF_BLOCK, ZERO_RUN, LONGEST_RUN = 0x00, 0xF0, 15
@@ -40,7 +45,8 @@ def coded(block: bytes) -> tuple[int, str]:
     half = [[sum(map(mul, wave, row)) for wave in COSINES] for row in rows]
     columns = list(zip(*half, strict=True))
     values = [
-        round(sum(map(mul, COSINES[u], columns[v])) / quant) for (u, v), quant in zip(ZIGZAG, QUANTS, strict=True)
+        round(sum(map(mul, COSINES[u], columns[v])) / (quant << 2 * FRACTION))
+        for (u, v), quant in zip(ZIGZAG, QUANTS, strict=True)
     ]
     bits, run = [], 0
     last = max((i for i, value in enumerate(values) if i and value), default=0)

@@ -50,7 +50,8 @@ class Commune:
     @property
     def proposer(self) -> str:
         """The office that proposes its decisions: its name changed with the merger."""
-        return "Chánh Văn phòng" if self.superior == PROVINCE else "công chức Văn phòng - Thống kê"
+        merged = "Chánh Văn phòng Hội đồng nhân dân và Ủy ban nhân dân"
+        return merged if self.superior == PROVINCE else "công chức Văn phòng - Thống kê"
 
     @property
     def titled(self) -> str:
