@@ -107,25 +107,31 @@ def locked(path: str, wait_seconds: float) -> Iterator[None]:
 
     The lock belongs to this call, not to the process: threads of one process exclude each other as well.
     """
+    deadline = time.monotonic() + wait_seconds
+    while (descriptor := _try_lock(path)) is None:
+        if time.monotonic() >= deadline:
+            raise LedgerBusyError(place=os.path.dirname(path), waited=f"{wait_seconds:g}")
+        time.sleep(_WAIT_STEP)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError as error:
-        raise LedgerReadOnlyError(place=os.path.dirname(path)) from error
-    try:
-        _wait_for(descriptor, path, wait_seconds)
         yield
     finally:
         os.close(descriptor)
 
 
-def _wait_for(descriptor: int, path: str, wait_seconds: float) -> None:
-    deadline = time.monotonic() + wait_seconds
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() >= deadline:
-                raise LedgerBusyError(place=os.path.dirname(path), waited=f"{wait_seconds:g}") from error
-            time.sleep(_WAIT_STEP)
-        else:
-            return
+def _try_lock(path: str) -> int | None:
+    """Return a descriptor that holds the lock; None if another one does, or if the file was replaced meanwhile."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    except OSError as error:
+        raise LedgerReadOnlyError(place=os.path.dirname(path)) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None

@@ -29,7 +29,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _COLUMNS = ("seq", "event_id", "event_type", "event_datetime", "outcome", "fonds", "agent", *SUBJECTS)
 _DICTIONARIES = ["event_type", "outcome", "fonds", "agent", *SUBJECTS]
 _COMPRESSION_LEVEL = 1
-"""Digests do not compress; higher levels look for repetitions and make hexadecimal digits larger (140 and 153 bytes)."""
+"""Higher levels look for repetitions, and make hexadecimal digits larger (153 bytes an event instead of 140)."""
 
 
 @dataclass(frozen=True, slots=True)
