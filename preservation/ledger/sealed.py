@@ -15,6 +15,7 @@ from preservation.ledger.errors import LedgerDamagedError, LedgerError, LedgerUn
 from preservation.ledger.files import names_in, read_file, replace_file
 from preservation.ledger.layout import SEGMENTS, STATE_FILE, segment_name, segment_range
 from preservation.ledger.merkle import NO_LEAF, Frontier, leaf_hash
+from preservation.ledger.segments import read_rows
 
 CACHE_LIMIT = 256 << 20
 
@@ -63,7 +64,7 @@ def sealed_segments(root: str, *, keep: bool) -> tuple[Segment, ...]:
     ``keep`` writes the cache when it had to be made; only a writer that holds the lock may ask for it.
     """
     ranges = segment_ranges(root)
-    cached = _read_cache(root) if ranges else ()
+    cached = cached_segments(root) if ranges else ()
     segments: list[Segment] = []
     for known, (first, end) in zip(cached, ranges, strict=False):
         if (known.first, known.end) != (first, end) or known.size != _size(segment_path(root, first, end)):
@@ -99,8 +100,6 @@ def segment_records(path: str, first: int, end: int, start: int = 0) -> Iterator
     Raises:
         LedgerUnreadableError: As ``measured_segment``.
     """
-    from preservation.ledger.segments import read_rows  # noqa: PLC0415 - it is the door to pyarrow
-
     expected = None
     for rows in read_rows(path, start=start):
         if expected is None:
@@ -130,7 +129,8 @@ def write_cache(root: str, segments: Sequence[Segment]) -> None:
     replace_file(os.path.join(root, STATE_FILE), body + b"\n" + sha256(body).hexdigest().encode() + b"\n")
 
 
-def _read_cache(root: str) -> tuple[Segment, ...]:
+def cached_segments(root: str) -> tuple[Segment, ...]:
+    """Return what the cache says; nothing if it is missing or wrong in itself."""
     try:
         body, digest, rest = read_file(os.path.join(root, STATE_FILE), CACHE_LIMIT).split(b"\n")
         if rest or sha256(body).hexdigest().encode() != digest:

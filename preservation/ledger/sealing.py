@@ -16,6 +16,7 @@ from preservation.ledger.files import TEMPORARY, create_file, fsync_directory, n
 from preservation.ledger.head import Head, head_at_seal, hot_path
 from preservation.ledger.layout import HOT, SEGMENTS, hot_first
 from preservation.ledger.sealed import Segment, file_sha256, segment_path, write_cache
+from preservation.ledger.segments import columns_of, read_rows, write_rows
 from preservation.ledger.wal import batches
 
 
@@ -32,8 +33,6 @@ def seal(root: str, head: Head) -> Head:
     try:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
-        from preservation.ledger.segments import write_rows  # noqa: PLC0415 - it is the door to pyarrow
-
         write_rows(temporary, _hot_records(root, first, previous, head.offset))
         publish(temporary, path)
         reason = differs(root, first, end, previous)
@@ -126,8 +125,6 @@ def differs(root: str, first: int, end: int, previous: bytes) -> str | None:
     Raises:
         LedgerDamagedError: The hot file itself is damaged.
     """
-    from preservation.ledger.segments import columns_of, read_rows  # noqa: PLC0415 - it is the door to pyarrow
-
     path = hot_path(root, first)
     size = os.stat(path).st_size
     hot = _hot_records(root, first, previous, size)
