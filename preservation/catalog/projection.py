@@ -101,7 +101,7 @@ def _store_changed(event: _Detail, view: Writable, **changes: str) -> None:
 
 
 def _store_relocated(event: _Detail, _index: IndexOf, view: Writable) -> None:
-    _store_changed(event, view, url=event.text("url"), state=StoreState.ATTACHED)
+    _store_changed(event, view, name=event.text("name"), url=event.text("url"), state=StoreState.ATTACHED)
 
 
 def _store_detached(event: _Detail, _index: IndexOf, view: Writable) -> None:
@@ -286,6 +286,7 @@ def _ingested(event: _Detail, _index: IndexOf, view: Writable) -> None:
         manifest_pack=event.text("manifest_pack"),
         manifest_blake3=event.text("manifest_blake3"),
         manifest_size=event.number("manifest_size"),
+        content=event.text("content"),
         files=event.number("files"),
         byte_count=event.number("bytes"),
         packs=event.texts("packs"),

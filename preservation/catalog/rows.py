@@ -180,6 +180,8 @@ class VersionRow(Row):
     manifest_pack: str
     manifest_blake3: str
     manifest_size: int
+    content: str
+    """The digest of paths, objects and sizes: two versions with the same one hold the same."""
     files: int
     byte_count: int
     packs: list[str]

@@ -103,7 +103,7 @@ class PackWriter:
     def fits(self, size: int) -> bool:
         """Tell whether an object of ``size`` bytes still belongs into this pack; the first always does."""
         full = self.offset + size > layout.TARGET_SIZE or self.members >= layout.TARGET_MEMBERS
-        return not self.objects or not (full or self._index_size >= LARGEST_INDEX)
+        return self.members == 1 or not (full or self._index_size >= LARGEST_INDEX)
 
     def add_object(self, digest: str, size: int, pieces: Iterable[bytes | memoryview]) -> None:
         """Add an object that is not yet in this pack; ``pieces`` give exactly ``size`` bytes."""

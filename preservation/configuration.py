@@ -1,0 +1,182 @@
+"""What an administrator decides: ``mocban.toml``, read strictly; an unknown key is an error, not a surprise."""
+
+import dataclasses
+import os
+import tomllib
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from storage_backends.errors import MocbanError, marked
+
+FORMAT = 1
+FILE_NAME = "mocban.toml"
+
+TEMPLATE = """\
+# The configuration of this repository. Unknown keys are errors.
+# Cấu hình của kho lưu trữ số này. Khóa không hợp lệ bị coi là lỗi.
+
+format = 1
+repository = "{repository}"
+origin = "{origin}"
+
+[policy]
+# A package is acknowledged when each of its packs lies, read back and right, on this many stores ...
+# Một gói tin chỉ được xác nhận khi mỗi gói lưu trữ của nó đã nằm (đã đọc lại, đúng) trên từng này kho ...
+copies = 2
+# ... at this many sites, on this many kinds of media, under this many administrations.
+# ... tại từng này địa điểm, trên từng này loại vật mang tin, dưới từng này đơn vị quản trị.
+sites = 1
+media = 1
+admin_domains = 1
+# true: two stores on one device count as one. / true: hai kho trên cùng một thiết bị chỉ tính là một.
+independent = false
+
+[audit]
+# Every copy is read again within this many days. / Mọi bản sao được đọc lại trong từng này ngày.
+max_age_days = 90
+# Bytes a second that audits may read from one store; 0 is no limit. / Giới hạn tốc độ đọc; 0 là không giới hạn.
+bytes_per_second = 0
+# "HH:MM-HH:MM" local time in which 'serve' starts audits; empty is always. / Khung giờ chạy kiểm tra; trống là mọi lúc.
+window = ""
+
+[replication]
+bytes_per_second = 0
+
+[ingest]
+# Limits for what an archive (tar, zip) may unpack to. / Giới hạn khi giải nén tệp nộp lưu.
+unpacked_bytes = 1099511627776
+unpacked_files = 10000000
+unpacked_ratio = 200
+unpacked_depth = 200
+"""
+
+
+class ConfigurationError(MocbanError):
+    """The configuration is missing, malformed, or has a key or value that means nothing."""
+
+    template = marked("{place}: {reason}")
+
+
+class FormatError(MocbanError):
+    """The repository has a format that this program does not know; it was not read."""
+
+    template = marked(
+        "{place}: the repository has format {found}; this program knows format {known} and reads no further"
+    )
+
+
+class NoRepositoryError(MocbanError):
+    """There is no repository at this place."""
+
+    template = marked("{place}: there is no repository here; 'mocban init {place}' makes one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How many verified copies make a package acknowledged, and how different they must be."""
+
+    copies: int = 2
+    sites: int = 1
+    media: int = 1
+    admin_domains: int = 1
+    independent: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditPolicy:
+    """How often copies are read again, and how politely."""
+
+    max_age_days: int = 90
+    bytes_per_second: int = 0
+    window: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicationPolicy:
+    """How politely copies are made."""
+
+    bytes_per_second: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestPolicy:
+    """Limits for what an archive may unpack to: bytes, files, ratio, folders in folders."""
+
+    unpacked_bytes: int = 1 << 40
+    unpacked_files: int = 10_000_000
+    unpacked_ratio: int = 200
+    unpacked_depth: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """The whole of ``mocban.toml``."""
+
+    repository: str
+    origin: str
+    policy: Policy = field(default_factory=Policy)
+    audit: AuditPolicy = field(default_factory=AuditPolicy)
+    replication: ReplicationPolicy = field(default_factory=ReplicationPolicy)
+    ingest: IngestPolicy = field(default_factory=IngestPolicy)
+
+    @classmethod
+    def load(cls, folder: str) -> Self:
+        """Read the configuration of the repository in ``folder``.
+
+        Raises:
+            NoRepositoryError, ConfigurationError, FormatError.
+        """
+        place = os.path.join(folder, FILE_NAME)
+        try:
+            with open(place, "rb") as file:
+                text = file.read()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise NoRepositoryError(place=folder) from error
+        except OSError as error:
+            raise ConfigurationError(place=place, reason=error.strerror) from error
+        return cls.parse(text, place)
+
+    @classmethod
+    def parse(cls, text: bytes, place: str) -> Self:
+        """Read the configuration from ``text``; ``place`` is for messages only."""
+        try:
+            values = tomllib.loads(text.decode())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigurationError(place=place, reason=str(error)) from error
+        found = values.pop("format", None)
+        if found != FORMAT:
+            raise FormatError(place=place, found=found, known=FORMAT)
+        sections = {
+            "policy": Policy,
+            "audit": AuditPolicy,
+            "replication": ReplicationPolicy,
+            "ingest": IngestPolicy,
+        }
+        for name, kind in sections.items():
+            values[name] = _section(kind, values.get(name, {}), name, place)
+        configuration: Self = _section(cls, values, "", place)
+        return configuration
+
+
+def _section(kind: type[Any], values: object, name: str, place: str) -> Any:
+    if not isinstance(values, dict):
+        raise ConfigurationError(place=place, reason=f"[{name}] is not a table")
+    known = {one.name: one for one in dataclasses.fields(kind)}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigurationError(place=place, reason=f"unknown key {key!r}" + (f" in [{name}]" if name else ""))
+        wanted = known[key].type
+        if wanted in {int, bool, str} and type(value) is not wanted:
+            raise ConfigurationError(place=place, reason=f"{key!r} is not of type {wanted.__name__}")
+        if wanted is int and value < 0:
+            raise ConfigurationError(place=place, reason=f"{key!r} is negative")
+    missing = [
+        key
+        for key, one in known.items()
+        if key not in values and one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ConfigurationError(place=place, reason=f"{missing[0]!r} is missing")
+    if kind is Policy and values.get("copies", 1) < 1:
+        raise ConfigurationError(place=place, reason="'copies' must be at least 1")
+    return kind(**values)

@@ -1,0 +1,104 @@
+"""Makes a repository, and opens one."""
+
+import os
+import secrets
+import shutil
+from contextlib import suppress
+
+from preservation.configuration import FILE_NAME, TEMPLATE, Configuration, NoRepositoryError
+from preservation.identifiers import new_id
+from preservation.ledger.files import create_file, fsync_directory
+from preservation.ledger.keys import KeyFileSigner, create_keys, load_signer
+from preservation.ledger.log import Ledger
+from preservation.repository import Repository, World, assembled
+from storage_backends.errors import MocbanError, marked
+
+KIT = "recovery-kit"
+
+
+class RepositoryExistsError(MocbanError):
+    """There is something at the place already."""
+
+    template = marked("{place}: there is something here already ({reason}); nothing was changed")
+
+
+def create(path: str, world: World, *, kit: str = "") -> Repository:
+    """Make a repository at ``path``, which does not exist or is an empty folder; return it open.
+
+    It is made beside its place and moved there when it is complete, so that a crash leaves no half repository.
+    ``kit`` is where the recovery kit goes, by default into the repository, from where people take it away.
+
+    Raises:
+        RepositoryExistsError: something is there already.
+    """
+    path = os.path.abspath(path)
+    if os.path.exists(os.path.join(path, FILE_NAME)):
+        raise RepositoryExistsError(place=path, reason="a repository")
+    if os.path.isdir(path) and os.listdir(path):
+        raise RepositoryExistsError(place=path, reason="a folder that is not empty")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    beside = f"{path}.{secrets.token_hex(4)}.init"
+    try:
+        _make(beside, world)
+        with suppress(FileNotFoundError):
+            os.rmdir(path)
+        os.rename(beside, path)
+        fsync_directory(os.path.dirname(path))
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    if kit:
+        shutil.move(os.path.join(path, KIT), kit)
+    return open_repository(path, world)
+
+
+def _make(path: str, world: World) -> None:
+    os.mkdir(path)
+    for name in ("staging", "keys"):
+        os.mkdir(os.path.join(path, name))  # the secret key in it is 0600, the public halves are for everybody
+    os.mkdir(os.path.join(path, KIT), 0o700)
+    identity = new_id(world.now(), world.random)
+    origin = f"mocban/{identity}"
+    keys = create_keys(os.path.join(path, "keys"), os.path.join(path, KIT), origin, world.random)
+    Ledger.create(
+        os.path.join(path, "ledger"),
+        origin=origin,
+        signer=keys.log,
+        root_key=keys.root,
+        clock=world.now,
+        random=world.random,
+        agent=world.agent,
+        detail={"repository": identity},
+    )
+    text = TEMPLATE.format(repository=identity, origin=origin).encode()
+    configuration = Configuration.parse(text, path)
+    ledger = open_ledger(path, world, read_only=True)
+    assembled(path, configuration, ledger, world).catalog.create()
+    create_file(os.path.join(path, FILE_NAME), text)
+
+
+def open_ledger(path: str, world: World, *, read_only: bool, at_least: int = 0) -> Ledger:
+    """Open the ledger of the repository at ``path``."""
+    signers: list[KeyFileSigner] = [] if read_only else [load_signer(os.path.join(path, "keys"))]
+    return Ledger.open(
+        os.path.join(path, "ledger"),
+        clock=world.now,
+        random=world.random,
+        signers=signers,
+        read_only=read_only,
+        at_least=at_least,
+        agent=world.agent,
+    )
+
+
+def open_repository(path: str, world: World, *, read_only: bool = False) -> Repository:
+    """Open the repository at ``path``; with ``read_only`` nothing in it can be changed by what is returned.
+
+    Raises:
+        NoRepositoryError, ConfigurationError, FormatError, LedgerError.
+    """
+    path = os.path.abspath(path)
+    configuration = Configuration.load(path)
+    if not os.path.isdir(os.path.join(path, "ledger")):
+        raise NoRepositoryError(place=path)
+    return assembled(path, configuration, open_ledger(path, world, read_only=read_only), world)

@@ -1,0 +1,152 @@
+"""Evidence on the stores: the ledger's segments, tail and checkpoints, the configuration, how to recover without us.
+
+Losing the server loses nothing that was acknowledged, because before a verb acknowledges, this has run.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from preservation.catalog import rows
+from preservation.catalog.rows import FondsRow
+from preservation.configuration import FILE_NAME
+from preservation.fixity import blake3_hex
+from preservation.ledger.keys import LOG_PUBLIC_FILE, LOG_VERIFIER_FILE, ROOT_VERIFIER_FILE
+from preservation.ledger.layout import (
+    CHECKPOINTS_PREFIX,
+    SEGMENTS_PREFIX,
+    TAIL_PREFIX,
+    note_key,
+    segment_key,
+    segment_range,
+    tail_range,
+)
+from preservation.ledger.log import Ledger
+from preservation.packing import put_item
+from preservation.recovery_texts import RESTORE_SCRIPT, STORE_README
+from preservation.repository import Repository
+from preservation.sidecars import description_name
+from preservation.stores import Store, satisfies
+from storage_backends.backend import StorageBackend
+from storage_backends.errors import KeyMissingError, MocbanError, StorageError, StoreUnavailableError
+
+CONFIGURATION_PREFIX = "ledger/configuration"
+KEYS_PREFIX = "ledger/keys"
+README_KEY = "README.txt"
+RESTORE_KEY = "restore.sh"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Which stores have all evidence now, and why the others have not."""
+
+    reached: list[str]
+    enough: bool
+    failures: dict[str, MocbanError] = field(default_factory=dict)
+
+
+def push(repository: Repository, stores: Sequence[Store]) -> Evidence:
+    """Sign a checkpoint and bring every store up to date; a store that cannot take it is told, not waited for."""
+    with repository.ledger.writing(repository.world.wait_seconds) as writer:
+        writer.seal_if_due()
+        writer.checkpoint()
+    reached: list[Store] = []
+    failures: dict[str, MocbanError] = {}
+    for store in stores:
+        try:
+            if store.backend is None:
+                raise store.failure or StoreUnavailableError(place=store.row.url, reason="not open")
+            bring_up_to_date(repository, store.backend)
+            reached.append(store)
+        except StorageError as error:
+            failures[store.name] = error
+    wanted = min(repository.configuration.policy.copies, max(1, len(stores)))
+    enough = len(reached) >= wanted and satisfies_copies(repository, reached)
+    _drop_sealed(repository, reached, failures)
+    return Evidence([store.name for store in reached], enough, failures)
+
+
+def satisfies_copies(repository: Repository, reached: Sequence[Store]) -> bool:
+    """Tell whether the ledger lies on as many and as different stores as the policy asks of packs."""
+    return satisfies(repository.configuration.policy, [store.row for store in reached])
+
+
+def _drop_sealed(repository: Repository, reached: Sequence[Store], failures: dict[str, MocbanError]) -> None:
+    """Drop hot frames only when every store has the segment that holds them."""
+    if reached and not failures:
+        with repository.ledger.writing(repository.world.wait_seconds) as writer:
+            writer.drop_sealed()
+
+
+def bring_up_to_date(repository: Repository, backend: StorageBackend) -> None:
+    """Give one store what it lacks."""
+    ledger = repository.ledger
+    covered = _segments(ledger, backend)
+    covered = _tail(ledger, backend, covered)
+    for size in ledger.checkpoint_sizes()[-1:]:
+        put_item(backend, note_key(size), ledger.checkpoint(size).note.encoded())
+    with open(os.path.join(repository.path, FILE_NAME), "rb") as file:
+        configuration = file.read()
+    _put_once(backend, f"{CONFIGURATION_PREFIX}/{blake3_hex(configuration)}.toml", configuration)
+    for name in (LOG_VERIFIER_FILE, LOG_PUBLIC_FILE, ROOT_VERIFIER_FILE):
+        with open(os.path.join(repository.keys, name), "rb") as file:
+            data = file.read()
+        _put_once(backend, f"{KEYS_PREFIX}/{blake3_hex(data)[:16]}-{name}", data)
+    put_item(backend, README_KEY, STORE_README.encode())
+    put_item(backend, RESTORE_KEY, RESTORE_SCRIPT.encode())
+    with repository.reading() as view:
+        for row in rows.every(view, FondsRow):
+            data_or_none = repository.sidecars.read(description_name(row.description), row.description)
+            if data_or_none is not None:
+                _put_once(backend, f"ledger/{description_name(row.description)}", data_or_none)
+
+
+def _put_once(backend: StorageBackend, key: str, data: bytes) -> None:
+    """Write what lies under the digest of its content, unless something of that size is there; audits read it."""
+    with suppress(KeyMissingError):
+        if backend.stat(key).size == len(data):
+            return
+    put_item(backend, key, data)
+
+
+def _segments(ledger: Ledger, backend: StorageBackend) -> int:
+    there = {item.key for item in backend.items(SEGMENTS_PREFIX)}
+    end = 0
+    for segment in ledger.segments:
+        key = segment_key(segment.first, segment.end)
+        if key not in there:
+            path = ledger.segment_file(segment)
+            with open(path, "rb") as file:
+                backend.write(key, os.path.getsize(path), file)
+        end = segment.end
+    return end
+
+
+def _tail(ledger: Ledger, backend: StorageBackend, sealed: int) -> int:
+    covered = sealed
+    for item in list(backend.items(TAIL_PREFIX)):
+        found = tail_range(item.key.rsplit("/", 1)[-1])
+        if found is None:
+            continue
+        first, end = found
+        if end <= sealed:
+            with suppress(StorageError):
+                backend.delete(item.key)
+        elif first <= covered < end:
+            covered = end
+    for chunk in ledger.tail_since(covered):
+        put_item(backend, chunk.key, chunk.data)
+        covered = chunk.end
+    return covered
+
+
+def is_known_key(key: str) -> bool:
+    """Tell whether a key has the form of something that we put on stores beside packs and sidecars."""
+    parts = key.rsplit("/", 1)
+    folders = {CHECKPOINTS_PREFIX, CONFIGURATION_PREFIX, KEYS_PREFIX, "ledger/descriptions"}
+    if key in {README_KEY, RESTORE_KEY} or parts[0] in folders or key.startswith("quarantine/"):
+        return True
+    if parts[0] == SEGMENTS_PREFIX:
+        return segment_range(parts[1]) is not None
+    return parts[0] == TAIL_PREFIX and tail_range(parts[1]) is not None

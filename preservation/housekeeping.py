@@ -1,0 +1,39 @@
+"""What a crash leaves behind is removed when the next writing verb begins: unnamed drafts, unfinished folders."""
+
+import os
+import shutil
+from contextlib import suppress
+
+from preservation.repository import Repository
+from preservation.session import folder_of, load
+from preservation.stores import all_open, attached
+from storage_backends.backend import Drafting
+from storage_backends.errors import StorageError
+
+YOUNG_SECONDS = 300
+
+
+def clean(repository: Repository) -> int:
+    """Remove what no living process and no resumable work needs; return how many things were removed."""
+    removed = 0
+    with repository.reading() as view:
+        store_rows = attached(view)
+    with all_open(store_rows) as stores:
+        for store in stores:
+            if isinstance(store.backend, Drafting):
+                with suppress(StorageError):
+                    removed += store.backend.clear_drafts()
+    for name in os.listdir(repository.staging):
+        folder = folder_of(repository.staging, name)
+        if load(folder) is None and _is_old(repository, folder.path):
+            shutil.rmtree(folder.path, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def _is_old(repository: Repository, path: str) -> bool:
+    """Another process may be about to write the record of a session that it has just begun."""
+    try:
+        return repository.world.now().timestamp() - os.stat(path).st_mtime > YOUNG_SECONDS
+    except FileNotFoundError:
+        return False

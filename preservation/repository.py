@@ -1,0 +1,112 @@
+"""A repository: everything that a verb needs, in one frozen noun, and how to open it."""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from preservation.catalog.catalog import Catalog, View
+from preservation.configuration import Configuration
+from preservation.identifiers import new_id
+from preservation.ledger.events import Event, Record
+from preservation.ledger.log import Ledger
+from preservation.sidecars import Sidecars
+
+
+class Surroundings(Protocol):
+    """What a verb may not fetch for itself: time, randomness, who acts, how long to wait, whether to stop."""
+
+    def now(self) -> datetime:
+        """Return the present time, aware."""
+        ...
+
+    def random(self, count: int) -> bytes:
+        """Return ``count`` unpredictable bytes."""
+        ...
+
+    @property
+    def agent(self) -> str:
+        """Who acts; stands in every event."""
+        ...
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long to wait for a lock that somebody else holds."""
+        ...
+
+    def stopping(self) -> bool:
+        """Tell whether the work shall stop at the next checkpoint."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The surroundings of a verb, given by the command line, the scheduler or a test."""
+
+    now: Callable[[], datetime]
+    random: Callable[[int], bytes]
+    agent: str
+    wait_seconds: float = 60.0
+    stopping: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """One repository. ``path`` holds ``catalog/``, ``ledger/``, ``staging/``, ``keys/`` and ``mocban.toml``."""
+
+    path: str
+    configuration: Configuration
+    ledger: Ledger
+    catalog: Catalog
+    sidecars: Sidecars
+    world: World
+
+    @property
+    def staging(self) -> str:
+        """Where work lies that has not ended."""
+        return os.path.join(self.path, "staging")
+
+    @property
+    def keys(self) -> str:
+        """Where the keys lie."""
+        return os.path.join(self.path, "keys")
+
+    def new_id(self) -> str:
+        """Return a new identifier."""
+        return new_id(self.world.now(), self.world.random)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[View]:
+        """Give the rows of the catalog as of now."""
+        self.ledger.refresh()
+        with self.catalog.reading() as view:
+            yield view
+
+    def record(self, events: Sequence[Event]) -> list[Record]:
+        """Make events durable and let the catalog follow. Nothing is promised before this returns."""
+        with self.ledger.writing(self.world.wait_seconds) as writer:
+            records: list[Record] = writer.append(events)
+        self.catalog.catch_up()
+        return records
+
+    @contextlib.contextmanager
+    def deciding(self) -> Iterator[tuple[View, Callable[[Sequence[Event]], list[Record]]]]:
+        """Hold the ledger's lock while something is looked up and recorded, so that nobody comes between."""
+        with self.ledger.writing(self.world.wait_seconds) as writer, self.catalog.reading() as view:
+            yield view, writer.append
+        self.catalog.catch_up()
+
+    def event(self, kind: str, *, fonds: str | None = None, outcome: str = "success", **detail: object) -> Event:
+        """Return an event of this repository's agent."""
+        return Event(type=kind, outcome=outcome, fonds=fonds, detail=detail, agent=self.world.agent)  # type: ignore[arg-type]
+
+
+def assembled(path: str, configuration: Configuration, ledger: Ledger, world: World) -> Repository:
+    """Return the repository made of its parts."""
+    sidecars = Sidecars(os.path.join(path, "ledger"))
+    catalog = Catalog(
+        os.path.join(path, "catalog"), configuration.repository, ledger.records, lambda: ledger.size, sidecars.index_of
+    )
+    return Repository(path, configuration, ledger, catalog, sidecars, world)
