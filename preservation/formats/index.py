@@ -6,10 +6,11 @@ conditions; what passes is confirmed with FIDO's own expression, by FIDO's own r
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
+from preservation.formats.identification import ENDS
 from preservation.formats.necessity import Condition, Containing, Keyed, Necessity
 
 
@@ -52,7 +53,8 @@ class Index:
     signatures: tuple[tuple[Format, Signature], ...]
     always: tuple[int, ...]
     windows: tuple[tuple[int, int, dict[bytes, tuple[int, ...]]], ...]
-    literals: tuple[tuple[Containing, tuple[int, ...]], ...]
+    start_literals: tuple[tuple[bytes, int, tuple[int, ...]], ...]
+    end_literals: tuple[tuple[bytes, int, tuple[int, ...]], ...]
     by_extension: dict[str, tuple[Format, ...]]
 
 
@@ -83,9 +85,18 @@ def build_index(formats: Sequence[Format]) -> Index:
             (offset, offset + length, {key: tuple(numbers) for key, numbers in keys.items()})
             for (offset, length), keys in sorted(windows.items())
         ),
-        tuple((gate, tuple(numbers)) for gate, numbers in literals.items()),
+        tuple(_behind(literals, ("start", "anywhere at start"))),
+        tuple(_behind(literals, ("end", "anywhere at end"))),
         {extension: tuple(known) for extension, known in by_extension.items()},
     )
+
+
+def _behind(
+    literals: Mapping[Containing, list[int]], places: Sequence[str]
+) -> Iterator[tuple[bytes, int, tuple[int, ...]]]:
+    for gate, numbers in literals.items():
+        if gate.place in places:
+            yield gate.literal, gate.limit or ENDS, tuple(numbers)
 
 
 def _gate(signature: Signature) -> Condition | None:
@@ -105,36 +116,29 @@ def _worth(condition: Condition) -> tuple[int, int, int]:
 
 @dataclass(slots=True)
 class _Ends:
-    """The two ends of one file, lower-cased on demand, and which literals were found in them."""
+    """The two ends of one file, as they are and lower-cased, and which literals are known to be in them or not."""
 
     start: bytes
     end: bytes
-    lower_start: bytes = b""
-    lower_end: bytes = b""
+    lower_start: bytes
+    lower_end: bytes
     known: dict[Containing, bool] = field(default_factory=dict)
 
-    def holds(self, condition: Condition) -> bool:
-        if isinstance(condition, Keyed):
-            key = self.start[condition.offset : condition.offset + len(condition.keys[0])]
-            return key in condition.keys
+    def contain(self, condition: Containing) -> bool:
         answer = self.known.get(condition)
         if answer is None:
-            answer = self.known[condition] = self._contains(condition)
+            if condition.place in ("start", "anywhere at start"):
+                place = self.lower_start.find(condition.literal, 0, condition.limit or len(self.start))
+            else:
+                place = self.lower_end.find(condition.literal, -condition.limit)
+            answer = self.known[condition] = place >= 0
         return answer
-
-    def _contains(self, condition: Containing) -> bool:
-        literal, limit = condition.literal, condition.limit
-        if condition.place in ("start", "anywhere at start"):
-            self.lower_start = self.lower_start or self.start.lower()
-            return self.lower_start.find(literal, 0, limit or len(self.start)) >= 0
-        self.lower_end = self.lower_end or self.end.lower()
-        first = max(0, len(self.end) - limit) if limit else 0
-        return self.lower_end.find(literal, first) >= 0
 
 
 def match_signatures(index: Index, start: bytes, end: bytes) -> list[Match]:
     """The formats whose signatures match the first and last bytes of a file, as FIDO's `match_formats` gives them."""
-    ends = _Ends(start, end)
+    lower_start = start.lower()
+    ends = _Ends(start, end, lower_start, lower_start if end is start else end.lower())
     found: list[Match] = []
     for number in _candidates(index, ends):
         format_, signature = index.signatures[number]
@@ -145,16 +149,22 @@ def match_signatures(index: Index, start: bytes, end: bytes) -> list[Match]:
 
 def _candidates(index: Index, ends: _Ends) -> list[int]:
     numbers = set(index.always)
+    start, find_in_start, find_in_end = ends.start, ends.lower_start.find, ends.lower_end.find
     for first, last, keys in index.windows:
-        numbers.update(keys.get(ends.start[first:last], ()))
-    for gate, behind in index.literals:
-        if ends.holds(gate):
+        behind = keys.get(start[first:last])
+        if behind:
+            numbers.update(behind)
+    for literal, limit, behind in index.start_literals:
+        if find_in_start(literal, 0, limit) >= 0:
+            numbers.update(behind)
+    for literal, limit, behind in index.end_literals:
+        if find_in_end(literal, -limit) >= 0:
             numbers.update(behind)
     return sorted(numbers)
 
 
 def _matches(pattern: Pattern, ends: _Ends) -> bool:
-    if not all(ends.holds(condition) for condition in pattern.necessity.conditions):
+    if not all(ends.contain(literal) for literal in pattern.necessity.conditions if isinstance(literal, Containing)):
         return False
     expression = compiled(pattern.expression)
     if pattern.position == "BOF":
