@@ -86,7 +86,7 @@ def _check_segment(path: str, walk: Walk, first: int, end: int, *, deep: bool) -
             if rows.seqs != list(range(walk.seq, walk.seq + len(rows.seqs))):
                 yield LedgerProblem("segment_incomplete", name, f"its events are not consecutive after {walk.seq}")
             if deep:
-                yield from _check_records(rows.records, rows.columns, name, walk.seq)
+                yield from check_records(rows.records, rows.columns, name, walk.seq)
             walk.take(rows.records)
     except LedgerError as error:
         yield LedgerProblem("segment_unreadable", name, str(error))
@@ -96,9 +96,13 @@ def _check_segment(path: str, walk: Walk, first: int, end: int, *, deep: bool) -
         walk.lose(end)
 
 
-def _check_records(
+def check_records(
     data: Sequence[bytes], columns: dict[str, list[object]], name: str, seq: int
 ) -> Iterator[LedgerProblem]:
+    """Yield what is wrong with the records ``data`` of the file ``name``, the first of which is event ``seq``.
+
+    ``columns`` are the typed columns as ``read_rows`` gives them; none are compared if it is empty.
+    """
     records: list[Record] = []
     for position, record in enumerate(data, seq):
         try:
@@ -139,7 +143,7 @@ def _check_frames(walk: Walk, descriptor: int, name: str, *, deep: bool) -> Iter
         found = batch.end
         data = [frame.record for frame in batch.frames]
         if deep:
-            yield from _check_records(data, {}, name, walk.seq)
+            yield from check_records(data, {}, name, walk.seq)
         walk.take(data)
     if found < size:
         yield LedgerProblem("hot_torn", name, f"{size - found} bytes after event {walk.seq} are no complete batch")

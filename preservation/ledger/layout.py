@@ -21,6 +21,7 @@ STATE_FILE = "state.json"
 HOT = "hot"
 SEGMENTS = "segments"
 CHECKPOINTS = "checkpoints"
+TAIL = "tail"
 
 TAIL_PREFIX = "ledger/tail"
 SEGMENTS_PREFIX = "ledger/segments"
