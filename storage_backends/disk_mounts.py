@@ -1,9 +1,10 @@
 """Where a file really lies: its file system, the disks below, and how deep a read of it can go."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
-from storage_backends.backend import Whereabouts
+from storage_backends.backend import Reach, Whereabouts
 
 LOCAL = frozenset(
     {"bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "hfsplus", "iso9660"}
@@ -31,24 +32,24 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What proves that a fresh read reached the medium: an empty page cache (``droppable``), O_DIRECT (``direct``)."""
+    """What a read through an empty page cache proves, and whether O_DIRECT proves the medium."""
 
-    droppable: bool
+    through_cache: Reach
     direct: bool
-    remote: bool
 
 
 def mount_of(file: int) -> Mount:
-    """Return the mount that the open ``file`` was reached through."""
-    with open(f"/proc/self/fdinfo/{file}", encoding="ascii") as rows:
-        number = next(row.split()[1] for row in rows if row.startswith("mnt_id:"))
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as rows:
-        for row in rows:
-            fields = row.split()
-            if fields[0] == number:
-                kind, source = fields[fields.index("-") + 1 :][:2]
-                return Mount(fields[2], kind, source)
-    raise OSError(0, "the file lies on no mount that this process can see")
+    """Return the mount that the open ``file`` was reached through; its kind is empty where that cannot be seen."""
+    with suppress(OSError):
+        with open(f"/proc/self/fdinfo/{file}", encoding="ascii") as rows:
+            number = next((row.split()[1] for row in rows if row.startswith("mnt_id:")), "")
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as rows:
+            for row in rows:
+                fields = row.split()
+                if fields[0] == number:
+                    kind, source = fields[fields.index("-") + 1 :][:2]
+                    return Mount(fields[2], kind, source)
+    return Mount(_number(os.fstat(file).st_dev), "", "")
 
 
 def depth_of(file: int) -> Depth:
@@ -58,8 +59,11 @@ def depth_of(file: int) -> Depth:
     looks at the real file, but O_DIRECT may end in a file system in memory, so only an empty cache counts.
     """
     mount = mount_of(file)
-    local = mount.kind in LOCAL and not _is_cached_loop(mount)
-    return Depth(droppable=local or mount.kind == "overlay", direct=local, remote=mount.kind in REMOTE)
+    if mount.kind in LOCAL and not _is_cached_loop(mount):
+        return Depth(Reach.MEDIUM, direct=True)
+    if mount.kind in REMOTE:
+        return Depth(Reach.PROVIDER, direct=False)
+    return Depth(Reach.MEDIUM if mount.kind == "overlay" else Reach.HOST_CACHE, direct=False)
 
 
 def whereabouts_of(file: int) -> Whereabouts:

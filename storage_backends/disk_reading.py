@@ -17,7 +17,7 @@ from typing import Self
 
 from storage_backends.backend import Reach
 from storage_backends.disk_errors import read_failure
-from storage_backends.disk_mounts import Depth, depth_of
+from storage_backends.disk_mounts import depth_of
 
 PAGE = mmap.PAGESIZE
 BUFFER = 1 << 22
@@ -32,7 +32,7 @@ FOLIO = 1 << 21
 WINDOW = 1 << 30
 """Bytes whose residency is asked for at a time (1 GiB: 256 KiB of answers)."""
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.CDLL(None)
 _libc.mmap.restype = ctypes.c_void_p
 _libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64]
 _libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
@@ -190,21 +190,15 @@ def reader_of(
     if not fresh:
         return FileReader(source, reach=Reach.HOST_CACHE, behind=False)
     try:
-        depth = depth_of(source.file)
-        dropped = depth.droppable and _drop_all(source.file, source.at, source.end)
-        if dropped or not depth.direct or not _can_read_directly(source.file, source.at):
-            os.posix_fadvise(source.file, source.at, 0, os.POSIX_FADV_SEQUENTIAL)
-            return FileReader(source, reach=_reach(depth, dropped=dropped), behind=True)
+        depth = depth_of(file)
+        dropped = _drop_all(file, source.at, source.end)
+        if dropped or not depth.direct or not _can_read_directly(file, source.at):
+            os.posix_fadvise(file, source.at, 0, os.POSIX_FADV_SEQUENTIAL)
+            return FileReader(source, reach=depth.through_cache if dropped else Reach.HOST_CACHE, behind=True)
     except OSError as error:
-        os.close(source.file)
-        raise read_failure(error, source.place, source.key) from error
+        os.close(file)
+        raise read_failure(error, place, key) from error
     return DirectReader(source)
-
-
-def _reach(depth: Depth, *, dropped: bool) -> Reach:
-    if depth.remote:
-        return Reach.PROVIDER
-    return Reach.MEDIUM if dropped else Reach.HOST_CACHE
 
 
 def _drop_all(file: int, start: int, end: int) -> bool:
@@ -225,21 +219,18 @@ def drop(file: int, start: int, end: int) -> None:
 
 
 def resident(file: int, start: int, length: int) -> bool:
-    """Return whether a page of the range lies in the page cache; ``start`` is a multiple of the page size.
+    """Return whether a page of the range may lie in the page cache; ``start`` is a multiple of the page size.
 
-    Raises:
-        OSError: the kernel does not tell.
+    Where the kernel does not tell (it tells only the owner and who may write), the answer is yes.
     """
     answers = ctypes.create_string_buffer((length + PAGE - 1) // PAGE)
     address = _libc.mmap(None, length, _PROT_NONE, mmap.MAP_SHARED, file, start)
     if address == _MAP_FAILED:
-        raise OSError(ctypes.get_errno(), "mmap")
+        return True
     try:
-        if _libc.mincore(address, length, answers) != 0:
-            raise OSError(ctypes.get_errno(), "mincore")
+        return _libc.mincore(address, length, answers) != 0 or answers.raw.strip(b"\0") != b""
     finally:
         _libc.munmap(address, length)
-    return any(answers.raw)
 
 
 def _can_read_directly(file: int, at: int) -> bool:
