@@ -50,7 +50,7 @@ def unpack(source: io.FileIO, name: bytes, root: str, *, size: int, quotas: Quot
             return
         pieces = _pieces(source)
         if codec:
-            pieces = inflated(pieces, codec, path="the archive", several=True)
+            pieces = into.metered(inflated(pieces, codec, path="the archive", several=True))
         unpack_tar(TarStream(pieces), into)
     finally:
         into.close()

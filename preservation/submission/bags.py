@@ -99,18 +99,8 @@ def read_bag(tree: Tree, supplied: SuppliedDigests, remarks: Remarks, quotas: Qu
     if PAYLOAD not in names:
         raise BagDeclarationError(path="data/", reason="the folder is missing")
     bag = Bag(_declaration(tree))
-    unknown: list[bytes] = []
-    for name in names:
-        if not (match := _MANIFEST(name)):
-            continue
-        algorithm = algorithm_named(match[2].decode())
-        if algorithm is None:
-            unknown.append(name)
-            continue
-        (bag.tag_algorithms if match[1] else bag.algorithms).append(algorithm)
-        _read_manifest(
-            _ManifestReading(tree, supplied, remarks, quotas, bag.declaration), name, algorithm, tag=bool(match[1])
-        )
+    reading = _ManifestReading(tree, supplied, remarks, quotas, bag.declaration)
+    unknown = [name for name in names if (match := _MANIFEST(name)) and not _read_manifest(reading, name, match, bag)]
     for name in unknown:
         if not bag.algorithms:
             raise BagAlgorithmError(path=shown(name))
@@ -189,7 +179,20 @@ def tag_lines(tree: Tree, name: bytes, declaration: Declaration) -> Iterator[tup
         tree.changed(file, source.fileno())
 
 
-def _read_manifest(at: _ManifestReading, name: bytes, algorithm: str, *, tag: bool) -> None:
+def _read_manifest(at: _ManifestReading, name: bytes, match: re.Match[bytes], bag: Bag) -> bool:
+    """Take in a manifest; return False if we cannot compute its digests."""
+    algorithm = algorithm_named(match[2].decode())
+    if algorithm is None:
+        return False
+    known = bag.tag_algorithms if match[1] else bag.algorithms
+    if algorithm in known:
+        raise BagConflictError(path=shown(name), reason=f"there are two manifests for {algorithm}")
+    known.append(algorithm)
+    _read_listed(at, name, algorithm, tag=match[1] is not None)
+    return True
+
+
+def _read_listed(at: _ManifestReading, name: bytes, algorithm: str, *, tag: bool) -> None:
     digits = len(new_hasher(algorithm).digest()) * 2
     manifest = shown(name)
     marks: set[str] = set()
@@ -225,9 +228,9 @@ _MARKS = {
 
 def _listed_again(at: _ManifestReading, path: bytes, manifest: str, *, same: bool) -> None:
     if not same:
-        raise BagConflictError(path=shown(path), reason=f"with different digests in {manifest}")
+        raise BagConflictError(path=shown(path), reason=f"it is listed with different digests in {manifest}")
     if at.declaration.final:
-        raise BagConflictError(path=shown(path), reason=f"twice in {manifest}, which version 1.0 forbids")
+        raise BagConflictError(path=shown(path), reason=f"it is listed twice in {manifest}, which version 1.0 forbids")
     at.remarks.add("listed-twice", path, f"listed twice in {manifest}, with the same digest")
 
 

@@ -129,7 +129,10 @@ class Submission(Protocol):
         ...
 
     def entries(self) -> Iterator[Entry]:
-        """Yield all files and empty folders in byte order of their paths; ends with an error if the scan saw others."""
+        """Yield all files and empty folders in byte order of their paths.
+
+        Ends with ``SubmissionChangedError`` if the scan, ``verify_all`` or an earlier pass saw anything else.
+        """
         ...
 
     def read_small(self, file: SubmittedFile, limit: int) -> bytes:

@@ -166,10 +166,10 @@ class BagAlgorithmError(SubmissionRefusedError):
 
 
 class BagConflictError(SubmissionRefusedError):
-    """A file is listed twice."""
+    """The manifests say two things about one file."""
 
     code = "bag-conflict"
-    template = marked("{path}: is listed more than once: {reason}")
+    template = marked("{path}: the manifests contradict each other: {reason}")
 
 
 class BagFileMissingError(SubmissionRefusedError):

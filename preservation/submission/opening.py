@@ -176,7 +176,7 @@ class _Opening:
     def _take_list(self, tree: Tree, table: SuppliedDigests, checksums: str) -> None:
         """Take in a checksum list; every file it names must be there."""
         names = tree.root_names()
-        own = os.stat(checksums)
+        own = _identity(checksums)
         bases = [base + b"/" for base in {self._name, self._base} if base + b"/" not in names]
         root = os.fsencode(os.path.abspath(self._path)) + b"/"
         archive = "archive" in self._description
@@ -194,7 +194,7 @@ class _Opening:
         for file, path, digests in joined(tree.entries(), table.rows(LIST)):
             if file is None:
                 raise ChecksumFileMissingError(path=shown(path))
-            without += not digests and file.stamp[:2] != (own.st_dev, own.st_ino)
+            without += not digests and file.stamp[:2] != own
         if without:
             self._remarks.add("not-in-checksum-list", b"", f"{without} files are not named in the checksum list")
 
@@ -301,7 +301,19 @@ def _pieces(source: io.FileIO) -> Iterator[memoryview]:
         yield buffer[:count]
 
 
+def _identity(checksums: str) -> tuple[int, int]:
+    """Return (device, inode) of the checksum list, which must be a regular file: a FIFO would stop us."""
+    try:
+        status = os.stat(checksums)
+    except OSError as error:
+        raise SubmissionUnreadableError(path=shown(checksums), reason=error.strerror or str(error)) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise special(os.fsencode(checksums), status.st_mode)
+    return status.st_dev, status.st_ino
+
+
 def _listed(checksums: str) -> Iterator[Listed]:
+    _identity(checksums)
     try:
         with open(checksums, "rb", buffering=0) as source:
             yield from read_checksums(source, shown(os.path.basename(checksums)))

@@ -50,6 +50,7 @@ class Tree:
         self.files = 0
         self.folders = 0
         self.size = 0
+        self._seal: int | None = None
 
     def scan(self, *, avoid: tuple[int, int] | None = None) -> None:
         """Look at everything once, reading no content; ``avoid`` is the (device, inode) of the staging folder."""
@@ -60,8 +61,13 @@ class Tree:
             raise HardLinkError(path=shown(self._link_paths[identity]), links=links, found=found)
 
     def entries(self) -> Iterator[Entry]:
-        """Yield files and empty folders in byte order of their paths; raise at the end if the scan saw others."""
-        files = size = 0
+        """Yield files and empty folders in byte order of their paths.
+
+        Raises:
+            SubmissionChangedError: At the end, if the scan saw another number of files or bytes, or an earlier pass saw
+                any file otherwise: so what is read in one pass is what was verified in another.
+        """
+        files = size = seal = 0
         stat_of = os.stat
         for folder, prefix, name in self._walk(self._list_folder):
             if not name:
@@ -77,12 +83,17 @@ class Tree:
                 raise special(prefix + name, seen.st_mode)
             files += 1
             size += seen.st_size
-            yield SubmittedFile(
-                prefix + name, seen.st_size, seen.st_mtime_ns, (seen.st_dev, seen.st_ino, seen.st_ctime_ns), folder
-            )
+            path, stamp = prefix + name, (seen.st_dev, seen.st_ino, seen.st_ctime_ns)
+            seal = hash((seal, path, stamp, seen.st_mtime_ns))
+            yield SubmittedFile(path, seen.st_size, seen.st_mtime_ns, stamp, folder)
         if (files, size) != (self.files, self.size):
             reason = f"{self.files} files of {self.size} bytes became {files} of {size}"
             raise SubmissionChangedError(path="the submission", reason=reason)
+        if self._seal not in {None, seal}:
+            raise SubmissionChangedError(
+                path="the submission", reason="names or times are not those of an earlier pass"
+            )
+        self._seal = seal
 
     def find(self, path: bytes) -> SubmittedFile | None:
         """Return the regular file at ``path``, or None if there is none."""
@@ -231,7 +242,7 @@ class Tree:
         try:
             if self._only is not None:
                 self._scan_file(self._only, os.stat(self._only, dir_fd=here.fd, follow_symlinks=False))
-                check_name(self._only, self._only)
+                self._remark(self._only, self._only)
                 return below
             with os.scandir(here.fd) as found:
                 for entry in found:

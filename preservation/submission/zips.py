@@ -24,6 +24,7 @@ _LOCATOR64 = struct.Struct("<4sLQL")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _LOCAL = struct.Struct("<4s5H3L2H")
 _LONGEST_COMMENT = 0xFFFF
+_LONGEST_ENTRY = _CENTRAL.size + 3 * 0xFFFF
 _FULL16, _FULL32 = 0xFFFF, 0xFFFFFFFF
 """Values that say: look into the zip64 field."""
 
@@ -156,15 +157,19 @@ def _directory64(fd: int, at: int, limit: int, short: _Directory) -> _Directory:
 def _members(fd: int, directory: _Directory) -> Iterator[_Member]:
     """Read the central directory in pieces; the number and size of its entries must be as announced."""
     at, end = directory.offset, directory.offset + directory.size
+    window, begin = b"", at
     for _ in range(directory.members):
         if at + _CENTRAL.size > end:
             raise _damaged("its central directory has fewer members than announced")
-        fixed = _CENTRAL.unpack(_read(fd, _CENTRAL.size, at))
+        if at + _LONGEST_ENTRY > begin + len(window) and begin + len(window) < end:
+            window, begin = _read(fd, min(PIECE, end - at), at), at
+        fixed = _CENTRAL.unpack_from(window, at - begin)
         name_size, extra_size, comment_size = fixed[10:13]
         if fixed[0] != b"PK\x01\x02" or at + _CENTRAL.size + name_size + extra_size + comment_size > end:
             raise _damaged("its central directory is damaged")
-        text = _read(fd, name_size + extra_size, at + _CENTRAL.size)
-        yield _member(fixed, text[:name_size], text[name_size:])
+        name = at - begin + _CENTRAL.size
+        extra = name + name_size
+        yield _member(fixed, window[name:extra], window[extra : extra + extra_size])
         at += _CENTRAL.size + name_size + extra_size + comment_size
     if at != end:
         raise ArchiveConflictError(path="the archive", reason="its central directory has more members than announced")
