@@ -5,16 +5,25 @@ its legitimate weaknesses as class attributes.
 """
 
 import io
-import itertools
 import os
 import threading
 from contextlib import suppress
 
 import pytest
+from backend_abilities import AbilitiesContract
+from backend_sources import (
+    BAD_KEYS,
+    GOOD_KEYS,
+    MIB,
+    Endless,
+    Patterned,
+    Scripted,
+    SourceBrokeError,
+    breaking_at,
+    peak_growth,
+)
 
 from storage_backends.backend import (
-    DRAFTS,
-    MARKER_KEY,
     Drafting,
     Item,
     Located,
@@ -27,7 +36,6 @@ from storage_backends.backend import (
 )
 from storage_backends.errors import (
     BadKeyError,
-    GenerationChangedError,
     KeyExistsError,
     KeyMissingError,
     NotRecalledError,
@@ -39,135 +47,8 @@ from storage_backends.errors import (
 
 OPTIONAL = {Drafting, Replacing, Recalling, Sized, Located}
 
-PROFILE = StorageProfile(medium="memory", site="here")
 
-MIB = 1 << 20
-
-LONG_KEY = "/".join(["k" * 249] * 3 + ["k" * 250])
-
-GOOD_KEYS = [
-    "a",
-    "packs/f1/ab/abcdef.tar",
-    "hồ sơ/công văn số 1.pdf",
-    "e\u0301 and \u00e9/e\u0301",
-    "e\u0301 and \u00e9/\u00e9",
-    "case/Twin",
-    "case/twin",
-    "Case/twin",
-    ".hidden",
-    "...",
-    "a..b/..c/d..",
-    "-rf",
-    "100%2F/%00",
-    "back\\slash:colon*star?",
-    " space at both ends ",
-    "名" * 85,
-    "\U0001f4dc/scroll",
-    LONG_KEY,
-]
-
-BAD_KEYS = [
-    "",
-    "/",
-    "/absolute",
-    "a/",
-    "a//b",
-    ".",
-    "..",
-    "../a",
-    "a/../b",
-    "a/./b",
-    "nul\0",
-    "line\nend",
-    "bell\x07",
-    "del\x7f",
-    "lone \udc80 surrogate",
-    "x" * 256,
-    "ộ" * 86,
-    LONG_KEY + "k",
-    MARKER_KEY,
-    f"{MARKER_KEY}/below",
-    DRAFTS,
-    f"{DRAFTS}/x",
-]
-
-
-class SourceBrokeError(Exception):
-    """The source's own failure, which no backend knows."""
-
-
-class Scripted:
-    """Gives ``data`` in pieces of at most ``step`` bytes; calls ``during`` before each read with its number."""
-
-    def __init__(self, data, *, step=64 << 10, during=None):
-        self.file, self.step, self.during = io.BytesIO(data), step, during or (lambda _number: None)
-        self.reads, self.longest, self.closed, self.after_end, self.ended = 0, 0, False, 0, False
-
-    def read(self, size=-1, /):
-        self.reads += 1
-        self.during(self.reads)
-        self.after_end += self.ended
-        self.longest = max(self.longest, size) if size >= 0 else 1 << 62
-        data = self.file.read(min(size, self.step) if size >= 0 else self.step)
-        self.ended = not data
-        return data
-
-    def close(self):
-        self.closed = True
-
-
-class Endless:
-    """Never ends; fails the test if somebody goes on reading for ever."""
-
-    def __init__(self, limit):
-        self.left = limit
-
-    def read(self, size=-1, /):
-        assert size > 0
-        self.left -= size
-        assert self.left > 0, "the backend reads an endless source on and on"
-        return b"e" * size
-
-
-class Patterned:
-    """``size`` bytes of a repeated random block, made without holding them."""
-
-    BLOCK = os.urandom(1 << 16)
-
-    def __init__(self, size):
-        self.left, self.at = size, 0
-
-    def read(self, size=-1, /):
-        assert size >= 0
-        count = min(size, self.left, len(self.BLOCK) - self.at % len(self.BLOCK))
-        start = self.at % len(self.BLOCK)
-        self.left, self.at = self.left - count, self.at + count
-        return self.BLOCK[start : start + count]
-
-
-def breaking_at(number, error):
-    def during(read):
-        if read == number:
-            raise error
-
-    return during
-
-
-def peak_growth(action):
-    """Return by how many bytes the resident memory rose at its highest while ``action`` ran (proc(5))."""
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-    before = _status("VmRSS")
-    action()
-    return _status("VmHWM") - before
-
-
-def _status(field):
-    with open("/proc/self/status") as rows:
-        return next(int(row.split()[1]) << 10 for row in rows if row.startswith(f"{field}:"))
-
-
-class BackendContract:
+class BackendContract(AbilitiesContract):
     """Subclass it as ``Test...``, with a fixture ``backend``."""
 
     abilities: frozenset = frozenset()
@@ -178,24 +59,6 @@ class BackendContract:
 
     def make_unreachable(self, backend):
         raise NotImplementedError
-
-    # What the tests need again and again.
-
-    def put(self, backend, key, data=b"content"):
-        return backend.write(key, len(data), io.BytesIO(data))
-
-    def get(self, backend, key, **how):
-        if isinstance(backend, Recalling):
-            backend.recall([key])
-        with backend.read(key, **how) as reader:
-            return reader.read()
-
-    def assert_absent(self, backend, key):
-        with pytest.raises(KeyMissingError):
-            backend.stat(key)
-        with pytest.raises(KeyMissingError):
-            backend.read(key)
-        assert key not in [item.key for item in backend.items()]
 
     # What it is.
 
@@ -540,173 +403,3 @@ class BackendContract:
             with pytest.raises(StoreUnavailableError):
                 draft.commit("late")
             draft.abort()
-
-    # Abilities: drafts named late.
-
-    @pytest.fixture
-    def drafting(self, backend):
-        if not isinstance(backend, Drafting):
-            pytest.skip("this medium has no drafts")
-        return backend
-
-    @pytest.mark.parametrize("size", [0, 10, MIB + 1, 9 * MIB + 5])
-    def test_a_draft_is_invisible_until_it_is_committed(self, drafting, size):
-        data = os.urandom(size)
-        draft = drafting.create()
-        for at in range(0, size, 700_001):
-            draft.write(data[at : at + 700_001])
-        assert list(drafting.items()) == []
-        with draft.read_back() as reader:
-            assert reader.read() == data
-        assert list(drafting.items()) == []
-        item = draft.commit("late/name")
-
-        assert drafting.stat("late/name") == item
-        assert item.size == size
-        assert self.get(drafting, "late/name") == data
-
-    def test_a_draft_can_be_continued_after_it_was_read_back(self, drafting):
-        draft, data = drafting.create(), os.urandom(13 * MIB + 3)
-        cuts = [0, 5_000, 2 * MIB + 17, 5 * MIB, 9 * MIB + 1, len(data)]
-        for start, end in itertools.pairwise(cuts):
-            draft.write(data[start:end])
-            with draft.read_back() as reader:
-                assert reader.read() == data[:end]
-        draft.commit("k")
-
-        assert self.get(drafting, "k") == data
-
-    def test_a_buffer_may_be_reused_after_it_was_written_to_a_draft(self, drafting):
-        draft, buffer = drafting.create(), bytearray(3 * MIB)
-        for letter in b"abcd":
-            buffer[:] = bytes([letter]) * len(buffer)
-            draft.write(memoryview(buffer))
-        draft.commit("k")
-
-        assert self.get(drafting, "k") == b"".join(bytes([letter]) * len(buffer) for letter in b"abcd")
-
-    def test_an_aborted_draft_leaves_nothing(self, drafting):
-        draft = drafting.create()
-        draft.write(b"x" * 5 * MIB)
-        draft.abort()
-        draft.abort()
-
-        assert list(drafting.items()) == []
-        for act in (lambda: draft.write(b"x"), lambda: draft.commit("k"), draft.read_back):
-            with pytest.raises(StorageError):
-                act()
-        assert drafting.clear_drafts() == 0
-
-    def test_an_abort_after_a_commit_is_harmless(self, drafting):
-        draft = drafting.create()
-        draft.write(b"kept")
-        draft.commit("k")
-        draft.abort()
-
-        assert self.get(drafting, "k") == b"kept"
-        with pytest.raises(StorageError):
-            draft.commit("again")
-
-    def test_a_draft_whose_name_is_taken_can_still_have_another(self, drafting):
-        self.put(drafting, "taken", b"first")
-        draft = drafting.create()
-        draft.write(b"second")
-        with pytest.raises(KeyExistsError):
-            draft.commit("taken")
-        with pytest.raises(BadKeyError):
-            draft.commit("../out")
-        draft.commit("free")
-
-        assert self.get(drafting, "taken") == b"first"
-        assert self.get(drafting, "free") == b"second"
-
-    def test_drafts_of_the_living_are_not_cleared(self, drafting):
-        draft = drafting.create()
-        draft.write(b"alive")
-
-        assert drafting.clear_drafts() == 0
-        assert draft.commit("k").size == 5
-
-    # Abilities: replacing.
-
-    @pytest.fixture
-    def replacing(self, backend):
-        if not isinstance(backend, Replacing):
-            pytest.skip("this medium cannot replace")
-        return backend
-
-    def test_exactly_the_expected_generation_is_replaced(self, replacing):
-        first = self.put(replacing, "a/k", b"first!")
-        second = replacing.replace("a/k", first, 6, io.BytesIO(b"second"))
-
-        assert second == replacing.stat("a/k")
-        assert second.generation != first.generation
-        assert self.get(replacing, "a/k") == b"second"
-        with pytest.raises(GenerationChangedError):
-            replacing.replace("a/k", first, 5, io.BytesIO(b"third"))
-        assert self.get(replacing, "a/k") == b"second"
-        assert list(replacing.items()) == [second]
-
-    def test_nothing_is_replaced_where_nothing_is(self, replacing):
-        with pytest.raises(GenerationChangedError):
-            replacing.replace("k", Item("k", 0, "0"), 3, io.BytesIO(b"new"))
-
-        self.assert_absent(replacing, "k")
-
-    def test_what_changes_while_the_new_bytes_come_is_not_replaced(self, replacing):
-        first = self.put(replacing, "k", b"first")
-
-        def meddle(number):
-            if number == 1:
-                replacing.replace("k", first, 6, io.BytesIO(b"meddle"))
-
-        with pytest.raises(GenerationChangedError):
-            replacing.replace("k", first, 4, Scripted(b"mine", during=meddle))
-        assert self.get(replacing, "k") == b"meddle"
-
-    @pytest.mark.parametrize("source", [Scripted(b"x" * 9), Scripted(b"x" * 11), None])
-    def test_a_failed_replacement_leaves_the_item_as_it_was(self, replacing, source):
-        first = self.put(replacing, "k", b"first")
-        source = source or Scripted(b"x" * 10, during=breaking_at(2, SourceBrokeError()))
-        with pytest.raises((SourceLengthError, SourceBrokeError)):
-            replacing.replace("k", first, 10, source)
-
-        assert replacing.stat("k") == first
-        assert self.get(replacing, "k") == b"first"
-
-    def test_a_reader_never_sees_a_mixture_of_generations(self, replacing):
-        old, new = b"o" * 6 * MIB, b"n" * 6 * MIB
-        first = self.put(replacing, "k", old)
-        with replacing.read("k") as reader:
-            start = reader.read(MIB)
-            replacing.replace("k", first, len(new), Scripted(new, during=lambda _: self.get(replacing, "k") == old))
-            assert start + reader.read() == old
-        assert self.get(replacing, "k") == new
-
-    # Abilities: recall, space, place.
-
-    def test_what_must_be_recalled_cannot_be_read_before(self, backend):
-        if not isinstance(backend, Recalling):
-            pytest.skip("this medium is always at hand")
-        self.put(backend, "k")
-        with pytest.raises(NotRecalledError):
-            backend.read("k")
-        assert backend.stat("k").size == 7
-        backend.recall(["k"])
-
-        assert self.get(backend, "k") == b"content"
-        with pytest.raises(KeyMissingError):
-            backend.recall(["k", "never there"])
-
-    def test_space_is_what_can_be_written_of_what_there_is(self, backend):
-        if not isinstance(backend, Sized):
-            pytest.skip("this medium does not know its size")
-        space = backend.space()
-
-        assert 0 <= space.free <= space.total
-
-    def test_whereabouts_name_something(self, backend):
-        if not isinstance(backend, Located):
-            pytest.skip("this medium does not know where it lies")
-
-        assert all([backend.whereabouts().file_system, backend.whereabouts().device])

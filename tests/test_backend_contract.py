@@ -4,9 +4,10 @@ import os
 import time
 
 import pytest
-from backend_contract import PROFILE, BackendContract
+from backend_contract import BackendContract
 from backend_faulty import FaultyBackend
 from backend_s3like import Bucket, S3likeBackend
+from backend_sources import PROFILE
 from backend_tapelike import TapelikeBackend
 
 from storage_backends.backend import Drafting, Located, Recalling, Replacing, Sized

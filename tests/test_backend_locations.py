@@ -4,7 +4,7 @@ import io
 import os
 
 import pytest
-from backend_contract import PROFILE
+from backend_sources import PROFILE
 
 from storage_backends.backend import MARKER_KEY, Whereabouts, share_device
 from storage_backends.disk import DiskBackend

@@ -3,8 +3,8 @@
 import io
 
 import pytest
-from backend_contract import PROFILE, Scripted, SourceBrokeError, breaking_at
 from backend_faulty import Fault, FaultyBackend
+from backend_sources import PROFILE, Scripted, SourceBrokeError, breaking_at
 
 from storage_backends.errors import (
     GenerationChangedError,
