@@ -9,7 +9,7 @@ from preservation.submission.errors import ChecksumListError
 from preservation.submission.lines import Readable, lines
 
 # "digest, space, space or asterisk, name" is GNU coreutils' form; looser spacing is met in lists made by other tools.
-_GNU = re.compile(rb"(\\?)([0-9A-Fa-f]{32,128})(?: [ *]|[ \t]+\*?)(.+)", re.DOTALL).fullmatch
+_GNU = re.compile(rb"(\\?)([0-9A-Fa-f]{32,128})(?: [ *]|[ \t]+\*?(?=\S))(.+)", re.DOTALL).fullmatch
 _BSD = re.compile(rb"(\\?)([A-Za-z0-9/_-]{2,20}) ?\((.+)\) ?= ?([0-9A-Fa-f]{32,128})", re.DOTALL).fullmatch
 _ESCAPE = re.compile(rb"\\(.?)", re.DOTALL)
 _ESCAPED = {b"\\": b"\\", b"n": b"\n", b"r": b"\r"}

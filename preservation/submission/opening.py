@@ -70,7 +70,8 @@ class _Opening:
             self._tree.close()
         if self._table is not None:
             self._table.close()
-        _empty(self._staging)
+        with suppress(OSError):  # the error that led here matters more
+            _empty(self._staging)
 
     def submission(self, checksums: str | None) -> "OpenSubmission":
         """Scan, and unpack first what is an archive."""
