@@ -14,6 +14,7 @@ from preservation.repository import Repository, World, assembled
 from storage_backends.errors import MocbanError, marked
 
 KIT = "recovery-kit"
+"""The recovery kit lies beside the repository, as ``DIR.recovery-kit``, until people take it to a safe place."""
 
 
 class RepositoryExistsError(MocbanError):
@@ -26,7 +27,7 @@ def create(path: str, world: World, *, kit: str = "") -> Repository:
     """Make a repository at ``path``, which does not exist or is an empty folder; return it open.
 
     It is made beside its place and moved there when it is complete, so that a crash leaves no half repository.
-    ``kit`` is where the recovery kit goes, by default into the repository, from where people take it away.
+    ``kit`` is where the recovery kit goes; see ``default_kit``.
 
     Raises:
         RepositoryExistsError: something is there already.
@@ -40,6 +41,7 @@ def create(path: str, world: World, *, kit: str = "") -> Repository:
     beside = f"{path}.{secrets.token_hex(4)}.init"
     try:
         _make(beside, world)
+        _place_kit(os.path.join(beside, KIT), kit or default_kit(path))
         with suppress(FileNotFoundError):
             os.rmdir(path)
         os.rename(beside, path)
@@ -47,9 +49,23 @@ def create(path: str, world: World, *, kit: str = "") -> Repository:
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
-    if kit:
-        shutil.move(os.path.join(path, KIT), kit)
     return open_repository(path, world)
+
+
+def default_kit(path: str) -> str:
+    """Return where the recovery kit of the repository at ``path`` is put and first looked for."""
+    return f"{os.path.abspath(path)}.{KIT}"
+
+
+def _place_kit(made: str, kit: str) -> None:
+    number = 1
+    while os.path.lexists(kit):  # the kit of an init that was killed, or of a repository that is gone
+        old = f"{kit}.old-{number}"
+        if not os.path.lexists(old):
+            os.rename(kit, old)
+        number += 1
+    shutil.move(made, kit)
+    fsync_directory(os.path.dirname(kit))
 
 
 def _make(path: str, world: World) -> None:

@@ -4,14 +4,14 @@ Losing the server loses nothing that was acknowledged, because before a verb ack
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from preservation.catalog import rows
 from preservation.catalog.rows import FondsRow
 from preservation.configuration import FILE_NAME
-from preservation.fixity import blake3_hex
+from preservation.fixity import CHUNK, blake3_hex
 from preservation.ledger.keys import LOG_PUBLIC_FILE, LOG_VERIFIER_FILE, ROOT_VERIFIER_FILE
 from preservation.ledger.layout import (
     CHECKPOINTS_PREFIX,
@@ -82,24 +82,64 @@ def _drop_sealed(repository: Repository, reached: Sequence[Store], failures: dic
 def bring_up_to_date(repository: Repository, backend: StorageBackend) -> None:
     """Give one store what it lacks."""
     ledger = repository.ledger
-    covered = _segments(ledger, backend)
-    covered = _tail(ledger, backend, covered)
-    for size in ledger.checkpoint_sizes()[-1:]:
-        put_item(backend, note_key(size), ledger.checkpoint(size).note.encoded())
+    _tail(ledger, backend, _segments(ledger, backend))
+    for key, data in _small(repository).items():
+        _put_once(backend, key, data)
+
+
+def _small(repository: Repository) -> dict[str, bytes]:
+    """Return the small items that every store has: latest checkpoint, configuration, keys, descriptions, texts."""
+    found = {README_KEY: STORE_README.encode(), RESTORE_KEY: RESTORE_SCRIPT.encode()}
+    for size in repository.ledger.checkpoint_sizes()[-1:]:
+        found[note_key(size)] = repository.ledger.checkpoint(size).note.encoded()
     with open(os.path.join(repository.path, FILE_NAME), "rb") as file:
         configuration = file.read()
-    _put_once(backend, f"{CONFIGURATION_PREFIX}/{blake3_hex(configuration)}.toml", configuration)
+    found[f"{CONFIGURATION_PREFIX}/{blake3_hex(configuration)}.toml"] = configuration
     for name in (LOG_VERIFIER_FILE, LOG_PUBLIC_FILE, ROOT_VERIFIER_FILE):
         with open(os.path.join(repository.keys, name), "rb") as file:
             data = file.read()
-        _put_once(backend, f"{KEYS_PREFIX}/{blake3_hex(data)[:16]}-{name}", data)
-    put_item(backend, README_KEY, STORE_README.encode())
-    put_item(backend, RESTORE_KEY, RESTORE_SCRIPT.encode())
+        found[f"{KEYS_PREFIX}/{blake3_hex(data)[:16]}-{name}"] = data
     with repository.reading() as view:
         for row in rows.every(view, FondsRow):
-            data_or_none = repository.sidecars.read(description_name(row.description), row.description)
-            if data_or_none is not None:
-                _put_once(backend, f"ledger/{description_name(row.description)}", data_or_none)
+            description = repository.sidecars.read(description_name(row.description), row.description)
+            if description is not None:
+                found[f"ledger/{description_name(row.description)}"] = description
+    return found
+
+
+def wrong_evidence(repository: Repository, backend: StorageBackend) -> Iterator[tuple[str, bytes | None]]:
+    """Yield every item of evidence on a store that is missing or wrong, with its right bytes if they are at hand.
+
+    Raises:
+        StorageError: the store could not be looked at.
+    """
+    for key, right in _expected(repository, [item.key for item in backend.items("ledger")]):
+        if _content(backend, key) != right:
+            yield key, right
+
+
+def _expected(repository: Repository, there: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+    """Yield what a store must hold, and what the older checkpoints and tail chunks that it holds must be."""
+    ledger = repository.ledger
+    yield from _small(repository).items()
+    for segment in ledger.segments:
+        with open(ledger.segment_file(segment), "rb") as file:
+            yield segment_key(segment.first, segment.end), file.read()
+    for key in there:
+        found = tail_range(key.rsplit("/", 1)[-1]) if key.startswith(TAIL_PREFIX + "/") else None
+        if found is not None and found[1] > ledger.sealed_size:
+            yield key, ledger.chunk(*found)
+    for size in ledger.checkpoint_sizes()[:-1]:
+        if note_key(size) in there:
+            yield note_key(size), ledger.checkpoint(size).note.encoded()
+
+
+def _content(backend: StorageBackend, key: str) -> bytes | None:
+    try:
+        with backend.read(key, fresh=True) as reader:
+            return b"".join(iter(lambda: reader.read(CHUNK), b""))
+    except KeyMissingError:
+        return None
 
 
 def _put_once(backend: StorageBackend, key: str, data: bytes) -> None:

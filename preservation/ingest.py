@@ -35,6 +35,7 @@ from preservation.session import (
     open_sessions,
     worked_on,
 )
+from preservation.stopping import StoppedError
 from preservation.stores import Store, all_open, attached, good_holders, satisfies, sharings
 from preservation.submission import open_submission
 from preservation.submission.entries import EmptyFolder, Quotas, Submission, SubmittedFile
@@ -57,23 +58,17 @@ class NoStoreError(MocbanError):
     template = marked("There is no store to keep records on: {reason}. 'mocban store add' attaches one")
 
 
-class StoppedError(MocbanError):
-    """The work was told to stop; it goes on where it stopped when it is asked for again."""
-
-    template = marked("Stopped as asked. Run the same command again to go on")
-
-
 class CopiesWentBadError(MocbanError):
     """Older packs that this version relies on were found bad while it was made."""
 
     template = marked(
-        "{packs} packs that this package relies on went bad meanwhile. Run 'mocban audit', then ingest again"
+        "{packs} packs that this package relies on went bad meanwhile. Run 'mocban audit', then ingest once more"
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked of an ingest. ``mode`` is ``new``, ``add`` or ``replace``; ``withdrawn`` are paths in the package."""
+    """What is asked. ``mode`` is ``new``, ``add`` or ``replace``; ``withdrawn`` are paths in the package."""
 
     source: str | None
     fonds_code: str = ""

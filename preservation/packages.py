@@ -88,8 +88,10 @@ def _verified(view: View, stores: Sequence[Store], places: Sequence[_Place], fix
     raise NoGoodCopyError(what=what, reason="; ".join(reasons) or "none is known")
 
 
-def object_pieces(view: View, stores: Sequence[Store], fonds: str, digest: str) -> Iterator[bytes]:
+def object_pieces(view: View, stores: Sequence[Store], fonds: str, digest: str, *, not_in: str = "") -> Iterator[bytes]:
     """Yield the bytes of an object from a copy that was measured first and is compared again while it is read.
+
+    ``not_in`` names a pack that is not asked.
 
     Raises:
         NoGoodCopyError: no copy gives the right bytes.
@@ -97,7 +99,7 @@ def object_pieces(view: View, stores: Sequence[Store], fonds: str, digest: str) 
     places = []
     for location in rows.locations(view.get(rows.object_key(fonds, digest))):
         pack = rows.one(view, PackRow, location.pack)
-        if pack is not None:
+        if pack is not None and pack.pack != not_in:
             places.append(_Place(pack, location.offset, location.size))
     if not places:
         raise NoGoodCopyError(what=f"blake3:{digest}", reason="no pack holds it")

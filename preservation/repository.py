@@ -11,6 +11,7 @@ from preservation.catalog.catalog import Catalog, View
 from preservation.configuration import Configuration
 from preservation.identifiers import new_id
 from preservation.ledger.events import Event, Record
+from preservation.ledger.files import create_file, locked
 from preservation.ledger.log import Ledger
 from preservation.sidecars import Sidecars
 
@@ -97,6 +98,16 @@ class Repository:
         with self.ledger.writing(self.world.wait_seconds) as writer, self.catalog.reading() as view:
             yield view, writer.append
         self.catalog.catch_up()
+
+    @contextlib.contextmanager
+    def copying(self) -> Iterator[None]:
+        """Keep other audits, repairs and replications away; ``LedgerBusyError`` if one does not end in time."""
+        path = os.path.join(self.path, "staging", "copies.lock")
+        if not os.path.exists(path):
+            with contextlib.suppress(FileExistsError):
+                create_file(path, b"")
+        with locked(path, self.world.wait_seconds):
+            yield
 
     def event(self, kind: str, *, fonds: str | None = None, outcome: str = "success", **detail: object) -> Event:
         """Return an event of this repository's agent."""

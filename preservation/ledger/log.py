@@ -29,7 +29,7 @@ from preservation.ledger.files import (
     reading_at,
     replace_file,
 )
-from preservation.ledger.head import Head, follow_head, head_at_seal, hot_batches, hot_path, load_head
+from preservation.ledger.head import Head, follow_head, head_at_seal, hot_batches, load_head
 from preservation.ledger.keys import genesis_keys, verify_rotation
 from preservation.ledger.layout import (
     CHECKPOINTS,
@@ -43,7 +43,7 @@ from preservation.ledger.layout import (
 )
 from preservation.ledger.merkle import leaf_hash
 from preservation.ledger.notes import SignedCheckpoint, Signer, VerifierKey
-from preservation.ledger.sealed import Segment, segment_path, segment_records
+from preservation.ledger.sealed import Segment, hot_path, segment_path, segment_records
 from preservation.ledger.wal import Frame, frames
 from preservation.ledger.writer import Writer, WriterState
 
@@ -138,7 +138,7 @@ class Ledger:
             ``at_least`` proves; LedgerUnreadableError if we could not look.
         """
         origin = _read_format(path)
-        head = load_head(path, lambda head: _keys_of(path, head), keep=False, at_least=at_least)
+        head = load_head(path, lambda head: _keys_of(path, head), at_least=at_least)
         state = WriterState(
             clock=clock, random=random, signers=tuple(signers), origin=origin, agent=agent, at_least=at_least
         )
@@ -168,7 +168,7 @@ class Ledger:
         followed = follow_head(self.path, self._head)
         if followed is None:
             at_least = self._state.at_least
-            followed = load_head(self.path, lambda head: _keys_of(self.path, head), keep=False, at_least=at_least)
+            followed = load_head(self.path, lambda head: _keys_of(self.path, head), at_least=at_least)
         self._head = followed
 
     def records(self, start: int = 0, end: int | None = None) -> Iterator[Record]:
@@ -228,6 +228,20 @@ class Ledger:
                 pending, size = [], 0
         if pending:
             yield TailChunk(first, following, b"".join(pending))
+
+    def chunk(self, first: int, end: int) -> bytes | None:
+        """Return the hot frames from event ``first`` to ``end``, as a chunk on a store has them; None if none fits."""
+        path = hot_path(self.path, self._head.hot_first)
+        data: list[bytes] = []
+        for batch in hot_batches(self.path, self._head, max(first, self._head.hot_first)):
+            if batch.frames[0].seq < first:
+                continue
+            if not data and batch.frames[0].seq != first:
+                return None
+            data.append(_bytes_of(path, batch.offset, batch.end))
+            if batch.frames[-1].seq + 1 >= end:
+                return b"".join(data) if batch.frames[-1].seq + 1 == end else None
+        return None
 
     def segment_file(self, segment: Segment) -> str:
         """Return the path of a segment's file, to be copied to the stores."""

@@ -1,0 +1,125 @@
+"""Sweeps the stores for what does not belong there, and for sidecars and evidence that are missing or wrong."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+
+from audits.findings import Code, Finding
+from preservation.catalog import rows
+from preservation.catalog.rows import CopyRow, PackRow, PackState, SessionRow
+from preservation.evidence import is_known_key, wrong_evidence
+from preservation.fixity import CHUNK, blake3_hex
+from preservation.packing import put_item, set_aside
+from preservation.packs import layout
+from preservation.repair import sidecar
+from preservation.repository import Repository
+from preservation.sidecars import blocks_name, index_name
+from preservation.stores import Store
+from storage_backends.backend import StorageBackend
+from storage_backends.errors import KeyMissingError, StorageError
+
+SIDECAR = re.compile(r"indexes/[^/]+/[0-9a-f]{2}/([0-9a-f]{64})\.(jsonl|blocks)")
+
+
+def sweep(repository: Repository, stores: Sequence[Store], *, repair: bool) -> list[Finding]:
+    """Look at everything beside the packs; what is unexpected goes to the quarantine, what is wrong is written anew."""
+    findings: list[Finding] = []
+    for store in stores:
+        if store.backend is None:
+            continue
+        try:
+            findings += _unexpected(repository, store, store.backend, repair=repair)
+            findings += _sidecars(repository, stores, store, store.backend, repair=repair)
+            findings += _evidence(repository, store, store.backend, repair=repair)
+        except StorageError as error:
+            findings.append(Finding(Code.STORE_UNAVAILABLE, store.name, detail=str(error)))
+    return findings
+
+
+def _unexpected(repository: Repository, store: Store, backend: StorageBackend, *, repair: bool) -> list[Finding]:
+    keys = [item.key for item in backend.items()]
+    with repository.reading() as view:  # after the listing: what was landing then is known or has its session open now
+        packs = {row.pack: row for row in rows.every(view, PackRow)}
+        busy = {row.fonds for row in rows.every(view, SessionRow)}
+    findings = []
+    for key in keys:
+        if is_known_key(key) or _belongs(key, packs, busy):
+            continue
+        tombstone = _pack_in(key)
+        retired = packs.get(tombstone) if tombstone else None
+        healed = False
+        if repair:
+            with suppress(StorageError):
+                if retired is not None and retired.state == PackState.ABANDONED:
+                    backend.delete(key)
+                else:
+                    set_aside(backend, key)
+                healed = True
+        findings.append(Finding(Code.ITEM_UNEXPECTED, store.name, tombstone or "", key, healed=healed))
+    return findings
+
+
+def _pack_in(key: str) -> str:
+    found = layout.pack_of_key(key)
+    if found is not None:
+        return found[1]
+    match = SIDECAR.fullmatch(key)
+    return match[1] if match else ""
+
+
+def _belongs(key: str, packs: dict[str, PackRow], busy: set[str]) -> bool:
+    pack = _pack_in(key)
+    if not pack:
+        return False
+    fonds = key.split("/")[1]
+    row = packs.get(pack)
+    if row is None:
+        return fonds in busy
+    return row.fonds == fonds and row.state in rows.EXPECTED_STATES
+
+
+def _sidecars(
+    repository: Repository, stores: Sequence[Store], store: Store, backend: StorageBackend, *, repair: bool
+) -> list[Finding]:
+    with repository.reading() as view:
+        held = {row.pack for row in rows.every(view, CopyRow) if row.store == store.row.store}
+        packs = [row for row in rows.every(view, PackRow) if row.pack in held and row.state in rows.EXPECTED_STATES]
+    backends = [one.backend for one in stores if one.backend is not None]
+    findings = []
+    for pack in packs:
+        for kind, key, name, wanted in (
+            ("index", layout.index_key(pack.fonds, pack.pack), index_name(pack.pack), pack.index_blake3),
+            ("blocks", layout.blocks_key(pack.fonds, pack.pack), blocks_name(pack.pack), pack.blocks_blake3),
+        ):
+            if _measures(backend, key, wanted):
+                continue
+            healed = False
+            data = sidecar(repository, pack, backends, kind)
+            if repair and data is not None:
+                with suppress(StorageError):
+                    put_item(backend, key, data)
+                    repository.sidecars.keep(name, data)
+                    healed = True
+            findings.append(Finding(Code.SIDECAR_DAMAGED, store.name, pack.pack, key, healed=healed))
+    return findings
+
+
+def _measures(backend: StorageBackend, key: str, wanted: str) -> bool:
+    try:
+        with backend.read(key, fresh=True) as reader:
+            data = b"".join(iter(lambda: reader.read(CHUNK), b""))
+    except KeyMissingError:
+        return False
+    return blake3_hex(data) == wanted
+
+
+def _evidence(repository: Repository, store: Store, backend: StorageBackend, *, repair: bool) -> list[Finding]:
+    findings = []
+    for key, right in wrong_evidence(repository, backend):
+        healed = False
+        if repair and right is not None:
+            with suppress(StorageError):
+                put_item(backend, key, right)
+                healed = True
+        findings.append(Finding(Code.EVIDENCE_DAMAGED, store.name, "", key, healed=healed))
+    return findings

@@ -1,0 +1,133 @@
+"""Replication: every pack on every store, verified at both ends; catches up with stores that were away or are new."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from preservation.catalog import rows
+from preservation.catalog.catalog import View
+from preservation.catalog.rows import CopyRow, CopyState, PackRow, PackState, StoreRow, VersionRow
+from preservation.evidence import push
+from preservation.fixity import Fixity, FixityMismatchError
+from preservation.housekeeping import clean
+from preservation.packing import Landed, copied, copy_event, put_sidecars
+from preservation.packs.layout import pack_key
+from preservation.repair import sidecar
+from preservation.repository import Repository
+from preservation.stopping import StoppedError
+from preservation.stores import Sharing, Store, all_open, attached, good_holders, satisfies, sharings
+from storage_backends.errors import MocbanError, StorageError, StoreUnavailableError
+
+
+@dataclass(slots=True)
+class Replicated:
+    """What came of it. ``short`` are packs and ``under_replicated`` packages that the policy is not met for."""
+
+    copied: int = 0
+    bytes: int = 0
+    short: list[str] = field(default_factory=list)
+    under_replicated: list[str] = field(default_factory=list)
+    failures: dict[str, MocbanError] = field(default_factory=dict)
+
+
+def replicate(repository: Repository, told: Callable[[int, int], None]) -> Replicated:
+    """Bring every pack to every attached store; what is done is done, so it can be stopped and asked for again.
+
+    Only adds copies: at no moment are there fewer good ones than before.
+    """
+    clean(repository)
+    with repository.copying(), repository.reading() as view:
+        result = Replicated()
+        with all_open(attached(view)) as stores:
+            with ThreadPoolExecutor(max_workers=max(1, len(stores))) as pool:
+                work = [pool.submit(_fill, repository, view, stores, store, told) for store in stores]
+                for one in work:
+                    filled = one.result()
+                    result.copied += filled.copied
+                    result.bytes += filled.bytes
+                    result.failures.update(filled.failures)
+            if repository.world.stopping():
+                raise StoppedError
+            evidence = push(repository, stores)
+            result.failures.update(evidence.failures)
+            shared = sharings(stores)
+    with repository.reading() as view:
+        result.short = short_packs(repository, view, shared)
+        result.under_replicated = short_packages(view, result.short)
+    return result
+
+
+def wanting(view: View, store: StoreRow) -> list[PackRow]:
+    """Return the packs of which the store has no good copy."""
+    have = {row.pack for row in rows.every(view, CopyRow) if row.store == store.store and row.state == CopyState.GOOD}
+    return [row for row in rows.every(view, PackRow) if row.state == PackState.LIVE and row.pack not in have]
+
+
+def _fill(
+    repository: Repository, view: View, stores: Sequence[Store], target: Store, told: Callable[[int, int], None]
+) -> Replicated:
+    result = Replicated()
+    for pack in wanting(view, target.row):
+        if repository.world.stopping():
+            break
+        if target.backend is None:
+            result.failures[target.name] = target.failure or StoreUnavailableError(place=target.row.url, reason="away")
+            break
+        try:
+            landed = _copied_from_any(view, stores, target, pack)
+        except (StorageError, FixityMismatchError) as error:
+            result.failures[target.name] = error
+            if isinstance(error, StoreUnavailableError):
+                break
+            continue
+        _with_sidecars(repository, stores, target, pack)
+        repository.record([copy_event(repository, pack.fonds, Fixity(pack.size, pack.pack), landed)])
+        result.copied += 1
+        result.bytes += pack.size
+        told(1, pack.size)
+    return result
+
+
+def _copied_from_any(view: View, stores: Sequence[Store], target: Store, pack: PackRow) -> Landed:
+    holders = {row.store for row in good_holders(view, pack.pack, [store.row for store in stores])}
+    failure: MocbanError = StoreUnavailableError(place=target.row.url, reason="no good copy of a pack can be reached")
+    for source in stores:
+        if source.row.store in holders and source.backend is not None and source.row.store != target.row.store:
+            try:
+                key, fixity = pack_key(pack.fonds, pack.pack), Fixity(pack.size, pack.pack)
+                return copied(source.backend, target, key, fixity)
+            except (StorageError, FixityMismatchError) as error:
+                failure = error
+    raise failure
+
+
+def _with_sidecars(repository: Repository, stores: Sequence[Store], target: Store, pack: PackRow) -> None:
+    backends = [store.backend for store in stores if store.backend is not None]
+    index = sidecar(repository, pack, backends, "index")
+    blocks = sidecar(repository, pack, backends, "blocks")
+    if index is not None and blocks is not None and target.backend is not None:
+        put_sidecars(target.backend, pack.fonds, pack.pack, index, blocks)
+
+
+def short_packs(repository: Repository, view: View, shared: Sequence[Sharing] = ()) -> list[str]:
+    """Return the live packs that have fewer good copies than the policy asks."""
+    store_rows = attached(view)
+    good: dict[str, set[str]] = {}
+    for copy in rows.every(view, CopyRow):
+        if copy.state == CopyState.GOOD:
+            good.setdefault(copy.pack, set()).add(copy.store)
+    policy = repository.configuration.policy
+    return [
+        pack.pack
+        for pack in rows.every(view, PackRow)
+        if pack.state == PackState.LIVE
+        and not satisfies(policy, [row for row in store_rows if row.store in good.get(pack.pack, set())], shared)
+    ]
+
+
+def short_packages(view: View, short: Sequence[str]) -> list[str]:
+    """Return the packages with a version that needs one of these packs."""
+    wanted = set(short)
+    if not wanted:
+        return []
+    return sorted({row.package for row in rows.every(view, VersionRow) if wanted & {*row.packs, *row.references}})
