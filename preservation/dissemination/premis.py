@@ -1,0 +1,174 @@
+"""PREMIS 3 as plain values: file, representation, event, agent, in the order of elements that its schema wants.
+
+A value is a dictionary whose keys are element names of the PREMIS 3.0 schema (``@`` marks an attribute, ``#text`` the
+text beside attributes), a list where an element is repeated, or text. XML and JSON are written from the same values.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from preservation.dissemination.copying import Version
+from preservation.ledger.events import LOCAL, Record, time_text
+from preservation.manifest import FileLine
+
+Element: TypeAlias = "str | int | Mapping[str, Element] | Sequence[Element]"
+
+NAMESPACE = "http://www.loc.gov/premis/v3"
+LOCAL_NAMESPACE = LOCAL + "premis"
+EVENT_TYPES = "http://id.loc.gov/vocabulary/preservation/eventType"
+PACK = "mocban pack"
+VERSION = "mocban package version"
+FILE = "mocban file"
+AGENT = "mocban agent"
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ALGORITHMS = {"md5": "MD5", "sha1": "SHA-1", "sha224": "SHA-224", "sha256": "SHA-256", "sha512": "SHA-512"}
+
+
+def allowed(text: str) -> str:
+    """Return ``text`` with U+FFFD for each character that XML 1.0 cannot hold."""
+    return _NOT_XML.sub("\ufffd", text)
+
+
+def _fixity(algorithm: str, digest: str, originator: str = "") -> dict[str, Element]:
+    found: dict[str, Element] = {"messageDigestAlgorithm": algorithm, "messageDigest": digest}
+    return {**found, "messageDigestOriginator": originator} if originator else found
+
+
+def _fixities(line: Mapping[str, Any]) -> list[Element]:
+    supplied = line.get("supplied", [])
+    return [
+        _fixity("BLAKE3", str(line["blake3"])),
+        _fixity("SHA-256", str(line["sha256"])),
+        *(
+            _fixity(_ALGORITHMS.get(one["algorithm"], one["algorithm"]), str(one["value"]), "submission")
+            for one in supplied
+        ),
+    ]
+
+
+def _formats(line: Mapping[str, Any]) -> list[Element]:
+    found: list[Element] = []
+    for one in line.get("formats", []):
+        registry = {"formatRegistryName": "PRONOM", "formatRegistryKey": str(one["puid"])}
+        note = f"by {one.get('basis')}, {one.get('tool')}, {one.get('signatures')}"
+        found.append({"formatRegistry": registry, "formatNote": allowed(note)})
+    if found:
+        return found
+    note = f"identification: {line.get('identification', 'off')}"
+    return [{"formatDesignation": {"formatName": "unknown"}, "formatNote": allowed(note)}]
+
+
+def _original_name(path: bytes) -> tuple[str, bool]:
+    """Return the name as XML can hold it, and whether that is the exact name."""
+    try:
+        text = path.decode()
+    except UnicodeDecodeError:
+        return allowed(path.decode("utf-8", "backslashreplace")), False
+    return allowed(text), allowed(text) == text
+
+
+def file_object(line: FileLine, version: Version, number: int) -> dict[str, Element]:
+    """Return the file ``number`` (from 1) of a package version; what PREMIS has no element for is an extension."""
+    name, exact = _original_name(line.path)
+    more: dict[str, Element] = {}
+    if line.line.get("mtime"):
+        more["mocban:modified"] = allowed(str(line.line["mtime"]))
+    if not exact:
+        more["mocban:pathBase64"] = base64.b64encode(line.path).decode()
+    warnings = [allowed(str(one)) for one in line.line.get("warnings", [])]
+    if warnings:
+        more["mocban:warning"] = warnings
+    characteristics: dict[str, Element] = {
+        "compositionLevel": 0,
+        "fixity": _fixities(line.line),
+        "size": line.size,
+        "format": _formats(line.line),
+    }
+    if more:
+        characteristics["objectCharacteristicsExtension"] = {"mocban:file": more}
+    return {
+        "@xsi:type": "file",
+        "objectIdentifier": {"objectIdentifierType": FILE, "objectIdentifierValue": f"{version.name}/{number}"},
+        "objectCharacteristics": characteristics,
+        "originalName": name,
+        "relationship": {
+            "relationshipType": "structural",
+            "relationshipSubType": "is part of",
+            "relatedObjectIdentifier": {
+                "relatedObjectIdentifierType": VERSION,
+                "relatedObjectIdentifierValue": version.name,
+            },
+        },
+    }
+
+
+def representation(version: Version, title: str) -> dict[str, Element]:
+    """Return a package version as a representation, with the packs that it lies in."""
+    found: dict[str, Element] = {
+        "@xsi:type": "representation",
+        "objectIdentifier": {"objectIdentifierType": VERSION, "objectIdentifierValue": version.name},
+        "originalName": allowed(title),
+    }
+    if version.stored:
+        found["storage"] = [
+            {"contentLocation": {"contentLocationType": PACK, "contentLocationValue": f"blake3:{pack}"}}
+            for pack in version.stored
+        ]
+    return found
+
+
+def _event_type(kind: str) -> Element:
+    if kind.startswith(LOCAL):
+        return {"@authority": "mocban", "@valueURI": kind, "#text": kind.removeprefix(LOCAL)}
+    return {"@authority": "eventType", "@authorityURI": EVENT_TYPES, "#text": kind}
+
+
+def event(record: Record, versions: Sequence[Version], checks: int = 0) -> dict[str, Element]:
+    """Return an event as the ledger has it; ``checks`` is how many earlier ones of a copy it stands for, and itself.
+
+    Its detail stands verbatim as JSON; the extension says where in the ledger it is.
+    """
+    detail = record.event.detail
+    more: dict[str, Element] = {"mocban:sequence": record.seq}
+    if checks:
+        more["mocban:checks"] = checks
+    text = json.dumps(detail, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    found: dict[str, Element] = {
+        "eventIdentifier": {"eventIdentifierType": "UUID", "eventIdentifierValue": record.event_id},
+        "eventType": _event_type(record.event.type),
+        "eventDateTime": time_text(record.time),
+        "eventDetailInformation": {
+            "eventDetail": allowed(text),
+            "eventDetailExtension": {"mocban:ledger": more},
+        },
+        "eventOutcomeInformation": {"eventOutcome": str(record.event.outcome)},
+        "linkingAgentIdentifier": {
+            "linkingAgentIdentifierType": AGENT,
+            "linkingAgentIdentifierValue": allowed(record.event.agent),
+        },
+    }
+    links = _links(detail, versions)
+    if links:
+        found["linkingObjectIdentifier"] = links
+    return found
+
+
+def _links(detail: Mapping[str, object], versions: Sequence[Version]) -> list[Element]:
+    named: list[tuple[str, str]] = []
+    if "package" in detail and "version" in detail:
+        named.append((VERSION, f"{detail['package']}/v{detail['version']}"))
+    if "pack" in detail:
+        named.append((PACK, f"blake3:{detail['pack']}"))
+        if len(named) == 1:
+            named += [(VERSION, one.name) for one in versions if detail["pack"] in one.packs]
+    return [{"linkingObjectIdentifierType": kind, "linkingObjectIdentifierValue": value} for kind, value in named]
+
+
+def agent(name: str) -> dict[str, Element]:
+    """Return an agent, who is known by name only."""
+    identifier = {"agentIdentifierType": AGENT, "agentIdentifierValue": allowed(name)}
+    return {"agentIdentifier": identifier, "agentName": allowed(name)}
