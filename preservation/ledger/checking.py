@@ -27,7 +27,7 @@ from preservation.ledger.layout import (
     segment_range,
 )
 from preservation.ledger.notes import VerifierKey, signed_by
-from preservation.ledger.sealed import cached_segments, file_sha256, segment_path
+from preservation.ledger.sealed import cached_segments, file_sha256, finished_ranges, segment_path
 from preservation.ledger.segments import columns_of, read_rows
 from preservation.ledger.wal import Frame, batches, frames
 from preservation.ledger.walk import Walk
@@ -56,8 +56,7 @@ def check_ledger(path: str, *, trusted: Sequence[VerifierKey] = (), deep: bool =
     """
     # Checkpoints first: one that is signed while we read may be beyond what we read.
     sizes = checkpoint_sizes(path)
-    names = names_in(os.path.join(path, SEGMENTS))
-    ranges = sorted(pair for name in names if (pair := segment_range(name)) is not None)
+    ranges, _ = finished_ranges(path)
     walk = Walk(sizes, frozenset(end for _, end in ranges))
     for first, end in ranges:
         yield from _check_segment(path, walk, first, end, deep=deep)

@@ -8,10 +8,10 @@ from functools import partial
 from preservation.ledger.checkpoints import checkpoint_path, checkpoint_sizes, read_checkpoint
 from preservation.ledger.errors import LedgerDamagedError, LedgerUnreadableError, NoteError
 from preservation.ledger.files import ReadAt, names_in, reading_at
-from preservation.ledger.layout import HOT, hot_first, hot_name
+from preservation.ledger.layout import HOT, hot_first
 from preservation.ledger.merkle import NO_LEAF, Frontier
 from preservation.ledger.notes import VerifierKey, signed_by
-from preservation.ledger.sealed import Segment, sealed_segments, segment_ranges
+from preservation.ledger.sealed import Segment, hot_path, sealed_segments, segment_ranges
 from preservation.ledger.wal import Batch, Frame, batches, frames
 
 MARK_EVERY = 512
@@ -65,11 +65,6 @@ class Head:
         )
 
 
-def hot_path(root: str, first: int) -> str:
-    """Return where the hot file lies that begins with event ``first``."""
-    return os.path.join(root, HOT, hot_name(first))
-
-
 def head_at_seal(segments: tuple[Segment, ...]) -> Head:
     """Return the head of a log of which nothing is hot."""
     frontier = segments[-1].frontier if segments else Frontier()
@@ -77,11 +72,11 @@ def head_at_seal(segments: tuple[Segment, ...]) -> Head:
     return Head(segments, frontier, last_leaf, (Mark(frontier.size, 0, last_leaf),))
 
 
-def load_head(root: str, keys_of: Callable[[Head], Iterable[VerifierKey]], *, keep: bool, at_least: int) -> Head:
+def load_head(root: str, keys_of: Callable[[Head], Iterable[VerifierKey]], *, at_least: int) -> Head:
     """Read the end of the log at ``root`` anew; beside a writer as well.
 
     ``keys_of`` tells the keys that a head's records name, asked for only when a checkpoint contradicts the records;
-    ``keep`` as for ``sealed_segments``; ``at_least`` is a size that the log is known to have had.
+    ``at_least`` is a size that the log is known to have had.
 
     Raises:
         LedgerDamagedError: Less is there than a checkpoint, a segment or ``at_least`` proves, or something else.
@@ -91,7 +86,7 @@ def load_head(root: str, keys_of: Callable[[Head], Iterable[VerifierKey]], *, ke
         try:
             # The checkpoints come first: one that is written while we read may be beyond what we read.
             newest = max(checkpoint_sizes(root), default=0)
-            head, seen = _loaded(root, newest, keep=keep)
+            head, seen = _loaded(root, newest)
             check_floor(root, head, newest, at_least)
             if seen is not None:
                 _check_root(root, newest, seen, partial(keys_of, head))
@@ -153,17 +148,14 @@ def hot_batches(root: str, head: Head, start: int) -> Iterator[Batch]:
         raise LedgerDamagedError(place=path, seq=start, reason=f"bytes {found} to {head.offset} were readable before")
 
 
-def _loaded(root: str, newest: int, *, keep: bool) -> tuple[Head, Frontier | None]:
+def _loaded(root: str, newest: int) -> tuple[Head, Frontier | None]:
     """Return the head, and the frontier at ``newest`` events if that is not within the sealed part."""
-    head = head_at_seal(sealed_segments(root, keep=keep))
+    head = head_at_seal(sealed_segments(root))
     seen = head.frontier if head.size == newest else None
     path = hot_path(root, head.hot_first)
     try:
         file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below; the error belongs to the opening only
     except FileNotFoundError:
-        # A crash between naming a segment and beginning the next hot file leaves the sealed hot file.
-        if head.segments and os.path.exists(hot_path(root, head.segments[-1].first)):
-            return head, seen
         raise LedgerDamagedError(place=path, seq=head.size, reason="the hot file is missing") from None
     except OSError as error:
         raise LedgerUnreadableError(place=path, reason=error.strerror) from error

@@ -21,15 +21,15 @@ from preservation.ledger.errors import (
     LedgerWriteError,
     NoteError,
 )
+from preservation.ledger.events import parse_record
 from preservation.ledger.evidence import Found, Signed, found_in, read_notes
-from preservation.ledger.files import create_file, fsync_directory, locked, reading_at, write_all
-from preservation.ledger.head import hot_path
+from preservation.ledger.files import create_file, fsync_directory, locked, names_in, publish, reading_at, write_all
 from preservation.ledger.keys import genesis_keys
 from preservation.ledger.layout import FORMAT_FILE, LOCK_FILE, SEGMENTS, segment_range, tail_range
 from preservation.ledger.log import format_bytes, make_directories
 from preservation.ledger.merkle import HASH_BYTES
 from preservation.ledger.notes import VerifierKey, signed_by
-from preservation.ledger.sealed import segment_path
+from preservation.ledger.sealed import file_sha256, hot_path, segment_path
 from preservation.ledger.segments import read_rows
 from preservation.ledger.wal import Frame, encode_batch, frames
 from preservation.ledger.walk import Walk
@@ -145,6 +145,7 @@ def _built(path: str, found: list[Found], trusted: Sequence[VerifierKey]) -> Res
     work = _Work(building, read_notes(found, problems), problems)
     walk = _take_segments(work, [item for item in found if item.folder == SEGMENTS])
     proven = _take_tail(work, walk, [item for item in found if item.is_tail])
+    _compare_digests(work, walk, [item for item in found if item.folder == SEGMENTS])
     _check_genesis(path, walk, trusted)
     proven = max(proven, *(_named_end(item) for item in found))
     highest = _keep_notes(work, walk)
@@ -165,7 +166,8 @@ def _put_in_place(path: str) -> None:
 
 def _take_segments(work: _Work, found: list[Found]) -> Walk:
     """Copy the segments that follow each other from 0 on; of several of one name the first good one."""
-    walk = Walk(sorted({note.size for note in work.notes}))
+    ends = frozenset(pair[1] for item in found if (pair := segment_range(item.name)) is not None)
+    walk = Walk(sorted({note.size for note in work.notes}), ends)
     while True:
         ranges = [(segment_range(item.name) or (-1, -1), item) for item in found]
         candidates = [(end, item) for (first, end), item in ranges if first == walk.seq]
@@ -209,6 +211,38 @@ def _contradiction(walk: Walk, notes: list[Signed], since: int) -> Signed | None
         if note.size > since and root is not None and root != note.checkpoint.root and note.is_signed_by(keys):
             return note
     return None
+
+
+def _compare_digests(work: _Work, walk: Walk, found: list[Found]) -> None:
+    """Take the very file that the event after a segment names, where one that says the same was taken instead."""
+    for name in names_in(os.path.join(work.building, SEGMENTS)):
+        first, end = segment_range(name) or (0, 0)
+        digest = parse_record(walk.kept[end]).event.detail.get("sha256") if end in walk.kept else None
+        path = segment_path(work.building, first, end)
+        if digest is None or file_sha256(path) == digest:
+            continue
+        spool = os.path.join(work.building, _INCOMING)
+        for item in found:
+            if item.name == name and _has_digest(item, spool, digest):
+                publish(spool, path)
+                break
+        else:
+            work.problems.append(
+                LedgerProblem("segment_differs", name, f"no copy has the digest that event {end} says")
+            )
+
+
+def _has_digest(item: Found, spool: str, digest: object) -> bool:
+    if os.path.lexists(spool):
+        os.unlink(spool)
+    try:
+        _copy(item, spool)
+    except LedgerUnreadableError:
+        return False
+    if file_sha256(spool) == digest:
+        return True
+    os.unlink(spool)
+    return False
 
 
 def _take_tail(work: _Work, walk: Walk, found: list[Found]) -> int:

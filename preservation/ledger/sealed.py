@@ -5,7 +5,7 @@ cache is believed only for files of the very name and size; the check of the led
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import file_digest, sha256
@@ -13,7 +13,7 @@ from hashlib import file_digest, sha256
 from preservation.ledger.canonical import Json, canonical, read_canonical
 from preservation.ledger.errors import LedgerDamagedError, LedgerError, LedgerUnreadableError, RecordError
 from preservation.ledger.files import names_in, read_file, replace_file
-from preservation.ledger.layout import SEGMENTS, STATE_FILE, segment_name, segment_range
+from preservation.ledger.layout import HOT, SEGMENTS, STATE_FILE, hot_first, hot_name, segment_name, segment_range
 from preservation.ledger.merkle import NO_LEAF, Frontier, leaf_hash
 from preservation.ledger.segments import read_rows
 
@@ -42,13 +42,21 @@ def segment_path(root: str, first: int, end: int) -> str:
     return os.path.join(root, SEGMENTS, segment_name(first, end))
 
 
+def hot_path(root: str, first: int) -> str:
+    """Return where the hot file lies that begins with event ``first``."""
+    return os.path.join(root, HOT, hot_name(first))
+
+
 def segment_ranges(root: str) -> list[tuple[int, int]]:
-    """Return first and end of each segment, in order.
+    """Return first and end of each segment that counts, in order.
+
+    A segment counts when the hot file after it has begun; before that, a crash may have left it uncompared, and its
+    own hot file is what counts.
 
     Raises:
         LedgerDamagedError: They do not follow each other from 0 on.
     """
-    ranges = sorted(pair for name in names_in(os.path.join(root, SEGMENTS)) if (pair := segment_range(name)))
+    ranges, _ = finished_ranges(root)
     expected = 0
     for first, end in ranges:
         if first != expected:
@@ -58,11 +66,17 @@ def segment_ranges(root: str) -> list[tuple[int, int]]:
     return ranges
 
 
-def sealed_segments(root: str, *, keep: bool) -> tuple[Segment, ...]:
-    """Return the segments of the ledger at ``root``; what the cache does not know is hashed again.
+def finished_ranges(root: str) -> tuple[list[tuple[int, int]], str | None]:
+    """Return first and end of each segment that counts, in order, and the name of the one that does not, if any."""
+    ranges = sorted(pair for name in names_in(os.path.join(root, SEGMENTS)) if (pair := segment_range(name)))
+    hot = [first for name in names_in(os.path.join(root, HOT)) if (first := hot_first(name)) is not None]
+    if ranges and hot and max(hot) == ranges[-1][0]:
+        return ranges[:-1], segment_name(*ranges[-1])
+    return ranges, None
 
-    ``keep`` writes the cache when it had to be made; only a writer that holds the lock may ask for it.
-    """
+
+def sealed_segments(root: str) -> tuple[Segment, ...]:
+    """Return the segments of the ledger at ``root``; what the cache does not know is hashed again."""
     ranges = segment_ranges(root)
     cached = cached_segments(root) if ranges else ()
     segments: list[Segment] = []
@@ -70,12 +84,8 @@ def sealed_segments(root: str, *, keep: bool) -> tuple[Segment, ...]:
         if (known.first, known.end) != (first, end) or known.size != _size(segment_path(root, first, end)):
             break
         segments.append(known)
-    complete = len(segments) == len(ranges) == len(cached)
     for first, end in ranges[len(segments) :]:
         segments.append(measured_segment(root, first, end, segments[-1].frontier if segments else Frontier()))
-    if keep and not complete:
-        with suppress(OSError):  # a cache that cannot be written is made again next time
-            write_cache(root, segments)
     return tuple(segments)
 
 
@@ -123,10 +133,13 @@ def file_sha256(path: str) -> str:
         raise LedgerUnreadableError(place=path, reason=error.strerror) from error
 
 
-def write_cache(root: str, segments: Sequence[Segment]) -> None:
-    """Write the cache."""
+def keep_cache(root: str, segments: tuple[Segment, ...]) -> None:
+    """Write the cache unless it says ``segments`` already; one that cannot be written is made again. Under the lock."""
+    if cached_segments(root) == segments:
+        return
     body = canonical([_encoded(segment) for segment in segments])
-    replace_file(os.path.join(root, STATE_FILE), body + b"\n" + sha256(body).hexdigest().encode() + b"\n")
+    with suppress(OSError):
+        replace_file(os.path.join(root, STATE_FILE), body + b"\n" + sha256(body).hexdigest().encode() + b"\n")
 
 
 def cached_segments(root: str) -> tuple[Segment, ...]:

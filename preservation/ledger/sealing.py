@@ -13,9 +13,9 @@ from preservation.ledger.canonical import Json
 from preservation.ledger.errors import LedgerDamagedError, LedgerUnreadableError, LedgerWriteError
 from preservation.ledger.events import Event, EventType, Record, parse_record
 from preservation.ledger.files import TEMPORARY, create_file, fsync_directory, names_in, publish, reading_at
-from preservation.ledger.head import Head, head_at_seal, hot_path
+from preservation.ledger.head import Head, head_at_seal
 from preservation.ledger.layout import HOT, SEGMENTS, hot_first
-from preservation.ledger.sealed import Segment, file_sha256, segment_path, write_cache
+from preservation.ledger.sealed import Segment, file_sha256, finished_ranges, hot_path, keep_cache, segment_path
 from preservation.ledger.segments import columns_of, read_rows, write_rows
 from preservation.ledger.wal import batches
 
@@ -50,26 +50,8 @@ def begin_hot_file(root: str, segments: tuple[Segment, ...]) -> Head:
     """Begin the hot file after the last of ``segments``, and remember them."""
     head = head_at_seal(segments)
     create_file(hot_path(root, head.hot_first), b"")
-    with suppress(OSError):  # the cache is made again when it is missing
-        write_cache(root, segments)
+    keep_cache(root, segments)
     return head
-
-
-def finish_seal(root: str, head: Head) -> Head | None:
-    """Finish what a crash between naming a segment and beginning the next hot file left. Under the lock.
-
-    Return the head to go on with; None if the segment was not good and is gone, so that the log must be read anew.
-    """
-    if os.path.exists(hot_path(root, head.hot_first)):
-        return head
-    last = head.segments[-1]
-    previous = head.segments[-2].last_leaf if len(head.segments) > 1 else head_at_seal(()).last_leaf
-    if differs(root, last.first, last.end, previous) is not None:
-        path = segment_path(root, last.first, last.end)
-        os.unlink(path)
-        fsync_directory(os.path.dirname(path))
-        return None
-    return begin_hot_file(root, head.segments)
 
 
 def sealed_hot_files(root: str, head: Head) -> list[int]:
@@ -100,8 +82,15 @@ def drop_sealed(root: str, head: Head) -> int:
     return dropped
 
 
-def clear_temporaries(root: str) -> None:
-    """Remove files that a crash left half-written. Under the lock."""
+def clear_unfinished(root: str) -> None:
+    """Remove what a crash left half-done: files half-written, a segment that no hot file follows. Under the lock.
+
+    The hot file of such a segment must have been read to its end before.
+    """
+    _, unfinished = finished_ranges(root)
+    if unfinished is not None:
+        os.unlink(os.path.join(root, SEGMENTS, unfinished))
+        fsync_directory(os.path.join(root, SEGMENTS))
     for folder in (SEGMENTS, HOT):
         for name in names_in(os.path.join(root, folder)):
             if name.endswith(TEMPORARY):

@@ -10,10 +10,10 @@ from preservation.identifiers import new_id
 from preservation.ledger.checkpoints import checkpoint_sizes, issue_checkpoint
 from preservation.ledger.errors import LedgerError, LedgerStoppedError, LedgerWriteError
 from preservation.ledger.events import Event, Record, parse_record, record_bytes
-from preservation.ledger.head import Head, check_floor, follow_head, hot_batches, hot_path, load_head
+from preservation.ledger.head import Head, check_floor, follow_head, hot_batches, load_head
 from preservation.ledger.notes import Checkpoint, SignedCheckpoint, Signer, VerifierKey
-from preservation.ledger.sealed import Segment
-from preservation.ledger.sealing import clear_temporaries, closed_event, drop_sealed, finish_seal, seal
+from preservation.ledger.sealed import Segment, hot_path, keep_cache
+from preservation.ledger.sealing import clear_unfinished, closed_event, drop_sealed, seal
 from preservation.ledger.wal import batches, encode_batch
 
 SEAL_EVENTS = 65_536
@@ -124,13 +124,12 @@ class Writer:
 
     def begin(self) -> None:
         """See what others appended, finish what a crash left, and make durable what is there."""
-        clear_temporaries(self.path)
         followed = follow_head(self.path, self.head) if self.head.size else None
-        self.head = followed or self._loaded()
-        finished = finish_seal(self.path, self.head)
-        self.head = finished or self._loaded()
+        self.head = followed or load_head(self.path, self._keys_of, at_least=self._state.at_least)
         path = hot_path(self.path, self.head.hot_first)
         try:
+            clear_unfinished(self.path)
+            keep_cache(self.path, self.head.segments)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             size = os.fstat(self._descriptor).st_size
             if size > self.head.offset:
@@ -192,9 +191,6 @@ class Writer:
             return True
         oldest = parse_record(next(hot_batches(self.path, head, head.hot_first)).frames[0].record)
         return self._state.clock() - oldest.time >= SEAL_AGE
-
-    def _loaded(self) -> Head:
-        return load_head(self.path, self._keys_of, keep=True, at_least=self._state.at_least)
 
     def _check(self) -> None:
         if self._over:
