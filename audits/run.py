@@ -315,8 +315,7 @@ _CODES = {
 }
 
 
-def _findings_of(work: _Audit, stores: Sequence[Store], wanted: Sequence[_Wanted], coverage: Coverage) -> list[Finding]:
-    del coverage
+def _findings_of(work: _Audit, stores: Sequence[Store], wanted: Sequence[_Wanted]) -> list[Finding]:
     names = {store.row.store: store.name for store in stores}
     findings = list(work.findings)
     findings += [

@@ -32,7 +32,8 @@ def serve(
     """Run what is due, once or again and again until ``stopping`` is set; ``told`` hears of each piece of work.
 
     Raises:
-        StoppedError: told to stop in the middle of a piece of work; MocbanError: what a piece of work raised, if ``once``.
+        StoppedError: told to stop in the middle of a piece of work.
+        MocbanError: what a piece of work raised.
     """
     if once:
         run_due(open_repository(), told)

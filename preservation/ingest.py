@@ -23,7 +23,7 @@ from preservation.ledger.events import EventType
 from preservation.manifest import FileLine, header_line, trailer_line
 from preservation.packages import manifest_lines, version_row
 from preservation.packs.index import ManifestLine
-from preservation.reading import read
+from preservation.reading import ahead, read
 from preservation.repository import Repository
 from preservation.session import (
     Session,
@@ -324,6 +324,8 @@ class _Ingest:
     def _pack(self, assembly: Assembly, steps: Iterator[Step]) -> None:
         identifying = not isinstance(self.identifier, NoIdentification)
         with ThreadPoolExecutor(max_workers=1) as pool:
+            if self.submission is not None:
+                steps = ahead(self.submission, steps)
             for number, step in enumerate(steps):
                 if number % STOP_EVERY == 0 and self.repository.world.stopping():
                     assembly.checkpoint()

@@ -2,10 +2,10 @@
 
 import base64
 import json
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -55,10 +55,9 @@ def header_line(values: dict[str, object]) -> bytes:
 
 def time_text(nanoseconds: int) -> str:
     """Return a time since 1970 as ISO 8601 in UTC with microseconds."""
-    microseconds = nanoseconds // 1000
-    seconds, rest = divmod(microseconds, 1_000_000)
+    seconds, rest = divmod(nanoseconds // 1000, 1_000_000)
     try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest:06d}Z"
+        return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:06d}Z"
     except (ValueError, OverflowError, OSError):
         return ""
 

@@ -1,6 +1,7 @@
 """Reads a submitted file for ingest: once into memory if it is small, twice in pieces if it is large."""
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,9 +10,14 @@ from preservation.fixity import CHUNK, Fixity, FixityMismatchError, blake3_hex, 
 from preservation.formats.identification import ENDS, Sample
 from preservation.submission.entries import Submission, SubmittedFile
 from preservation.submission.errors import SubmissionChangedError, shown
+from preservation.versions import Step
 
 SMALL = 8 << 20
 """Files up to this many bytes (8 MiB) are read once, into memory."""
+
+
+AHEAD = 64
+"""Files announced before they are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +90,15 @@ def _digested(submission: Submission, file: SubmittedFile, pool: ThreadPoolExecu
     if size != file.size:
         raise FixityMismatchError(what=shown(file.path), expected=str(file.size), found=str(size))
     return LargeFile(Fixity(size, blake3.hexdigest(), sha256.hexdigest()), submission, file, head, tail)
+
+
+def ahead(submission: Submission, steps: Iterator[Step]) -> Iterator[Step]:
+    """Give the steps on, a few behind: the files in between are being fetched while the one before is worked on."""
+    waiting: deque[Step] = deque()
+    for step in steps:
+        if isinstance(step, SubmittedFile):
+            submission.announce(step)
+        waiting.append(step)
+        if len(waiting) > AHEAD:
+            yield waiting.popleft()
+    yield from waiting

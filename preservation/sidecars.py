@@ -62,13 +62,13 @@ class Sidecars:
             return None
 
     def index_of(self, row: PackRow) -> Iterator[tuple[Member, ManifestLine | None]] | None:
-        """Return what the index of a pack lists; nothing if the index is missing or wrong."""
+        """Return the objects and manifests that a pack's index lists; nothing if the index is missing or wrong."""
         data = self.read(index_name(row.pack), row.index_blake3)
         if data is None:
             return None
         lines = iter(data.splitlines(keepends=True))
         index.parse_header(next(lines, b""), row.pack)
-        return index.parse(lines, row.pack)
+        return index.objects(lines, row.pack)
 
 
 def index_name(pack: str) -> str:

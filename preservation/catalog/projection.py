@@ -34,7 +34,7 @@ from preservation.packs.members import Kind, Member
 OBJECTS_AT_ONCE = 2_000
 
 IndexOf = Callable[[PackRow], Iterator[tuple[Member, ManifestLine | None]] | None]
-"""Gives the members that the index of a pack lists; nothing if the index is missing or wrong."""
+"""Gives the objects and manifests that the index of a pack lists; nothing if the index is missing or wrong."""
 
 
 class Writable(Readable, Protocol):

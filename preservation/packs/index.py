@@ -6,6 +6,7 @@ behind it are not listed. The same bytes stand last in the pack and beside it.
 
 import base64
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from json.encoder import encode_basestring
@@ -15,6 +16,7 @@ from preservation.packs.members import Kind, Member, header, padding, stored_siz
 from storage_backends.errors import MocbanError, marked
 
 LONGEST_LINE = 64 << 10
+_CONTENT_LINE = re.compile(rb'\{"blake3":"([0-9a-f]{64})","offset":([0-9]{1,19}),"size":([0-9]{1,19})\}\n')
 
 
 class IndexUnreadableError(MocbanError):
@@ -149,6 +151,19 @@ def parse(lines: Iterable[bytes], pack: str) -> Iterator[tuple[Member, ManifestL
             yield _member(line), _manifest(line)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise IndexUnreadableError(pack=pack, reason=f"line {number}: {error!r}") from error
+
+
+def objects(lines: Iterable[bytes], pack: str) -> Iterator[tuple[Member, ManifestLine | None]]:
+    """Yield the objects and the manifests only; as ``parse``, but several times faster."""
+    rest = []
+    for text in lines:
+        found = _CONTENT_LINE.fullmatch(text)
+        if found is not None:
+            digest = found[1].decode()
+            yield Member(Kind.CONTENT, content_name(digest), int(found[2]), int(found[3]), digest), None
+        elif text.startswith(b'{"blake3"'):
+            rest.append(text)
+    yield from parse(rest, pack)
 
 
 def members(lines: Iterable[bytes], pack: str) -> Iterator[Member]:

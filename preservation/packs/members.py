@@ -14,6 +14,7 @@ ASCII_LIMIT = 0x7F
 LONGEST_NAME = 100
 LARGEST_SIZE = 0o77777777777
 CHECKSUM_BLANKS = 8 * ord(" ")
+_TO_ASCII = bytes(byte if byte <= ASCII_LIMIT else ord("_") for byte in range(256))
 
 
 class Kind(StrEnum):
@@ -103,7 +104,7 @@ def _short(name: bytes) -> bytes:
     """The name for readers that know no pax: ASCII, cut; the readers of today take the pax record."""
     if _is_plain(name):
         return name
-    return bytes(byte if byte <= ASCII_LIMIT else ord("_") for byte in name[-LONGEST_NAME:]).lstrip(b"/")
+    return name[-LONGEST_NAME:].translate(_TO_ASCII).lstrip(b"/")
 
 
 def header(member: Member) -> bytes:

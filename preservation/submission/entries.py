@@ -135,6 +135,10 @@ class Submission(Protocol):
         """
         ...
 
+    def announce(self, file: SubmittedFile) -> None:
+        """Say that a file is soon to be read, so that it can be fetched meanwhile; announce few files at a time."""
+        ...
+
     def read_small(self, file: SubmittedFile, limit: int) -> bytes:
         """Return a whole file of at most ``limit`` bytes, read at once and unchanged since the scan."""
         ...

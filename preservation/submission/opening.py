@@ -221,6 +221,7 @@ class OpenSubmission:
         self._staging = staging
         self._is_bag = kind.startswith("bag")
         self.entries = tree.entries
+        self.announce = tree.announce
         self.read_small = tree.read_small
         self.open = tree.open
         self.changed = tree.changed

@@ -4,6 +4,7 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from preservation.submission.entries import EmptyFolder, Entry, Quotas, Remarks, SubmittedFile
 from preservation.submission.errors import (
@@ -20,6 +21,9 @@ from preservation.submission.names import REMARKS, check_name, folded, is_plain
 
 # O_NONBLOCK: a FIFO that takes a file's place must not stop us; for regular files it has no effect.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+ANNOUNCED = 1 << 20
+"""Bytes of an announced file that the kernel is asked to fetch (1 MiB)."""
 
 _FORMAT = 0o170000
 _REGULAR = stat.S_IFREG
@@ -51,6 +55,7 @@ class Tree:
         self.folders = 0
         self.size = 0
         self._seal: int | None = None
+        self._announced: dict[bytes, int] = {}
 
     def scan(self, *, avoid: tuple[int, int] | None = None) -> None:
         """Look at everything once, reading no content; ``avoid`` is the (device, inode) of the staging folder."""
@@ -114,18 +119,32 @@ class Tree:
         """Return the names in the root in byte order, folders with a slash at their end."""
         return self._list_folder(self._folders.root, b"")
 
+    def announce(self, file: SubmittedFile) -> None:
+        """Open a file that is soon to be read and have the kernel fetch its beginning; a failure shows at reading."""
+        descriptor = file.folder.descriptor or self._folders.descriptor(file.folder)
+        with suppress(OSError):
+            fd = os.open(file.path[file.path.rfind(b"/") + 1 :], self._flags, dir_fd=descriptor.fd)
+            self._announced[file.path] = fd
+            os.posix_fadvise(fd, 0, min(file.size, ANNOUNCED), os.POSIX_FADV_WILLNEED)
+
+    def _opened(self, file: SubmittedFile) -> int:
+        """Return a descriptor of the file, announced or new; whoever gets it checks it and closes it."""
+        fd = self._announced.pop(file.path, -1)
+        if fd >= 0:
+            return fd
+        descriptor = file.folder.descriptor or self._folders.descriptor(file.folder)
+        try:
+            return os.open(file.path[file.path.rfind(b"/") + 1 :], self._flags, dir_fd=descriptor.fd)
+        except OSError as error:
+            return self._open_again(file, descriptor, error)
+
     def read_small(self, file: SubmittedFile, limit: int) -> bytes:
         """Return a whole file of at most ``limit`` bytes: one open, fstat, read, fstat, close."""
         size = file.size
         if size > limit:
             message = f"{size} bytes are not small: {limit} is the limit"
             raise ValueError(message)
-        path, folder = file.path, file.folder
-        descriptor = folder.descriptor or self._folders.descriptor(folder)
-        try:
-            fd = os.open(path[path.rfind(b"/") + 1 :], self._flags, dir_fd=descriptor.fd)
-        except OSError as error:
-            fd = self._open_again(file, descriptor, error)
+        path, fd = file.path, self._opened(file)
         try:
             self.changed(file, fd)
             data = os.read(fd, size + 1)
@@ -142,11 +161,7 @@ class Tree:
 
     def open(self, file: SubmittedFile) -> io.FileIO:
         """Open a file, unbuffered; it is the inode that was scanned, unchanged."""
-        descriptor = self._folders.descriptor(file.folder)
-        try:
-            fd = os.open(file.path.rpartition(b"/")[2], self._flags, dir_fd=descriptor.fd)
-        except OSError as error:
-            fd = self._open_again(file, descriptor, error)
+        fd = self._opened(file)
         try:
             self.changed(file, fd)
         except BaseException:
@@ -170,6 +185,8 @@ class Tree:
 
     def close(self) -> None:
         """Give up all descriptors."""
+        while self._announced:
+            os.close(self._announced.popitem()[1])
         self._folders.close()
 
     def _open_again(self, file: SubmittedFile, descriptor: Descriptor, error: OSError) -> int:
