@@ -21,7 +21,8 @@ def write(root, files):
         if raw.endswith(b"/"):
             os.makedirs(raw, exist_ok=True)
             continue
-        os.makedirs(os.path.dirname(raw), exist_ok=True)
+        if not os.path.isdir(os.path.dirname(raw)):
+            os.makedirs(os.path.dirname(raw))
         with open(raw, "wb") as file:
             file.write(data)
     return str(root)

@@ -247,6 +247,16 @@ class TestContradictions:
         short = Zip().add(b"a", b"hello", central={"offset": 0xFFFFFFFF}, extra=struct.pack("<2HL", 1, 4, 0))
         refused(ArchiveDamagedError, short.done(), "in.zip")
 
+    @pytest.mark.parametrize("offset", [47, 1 << 40, (1 << 63) - 1, (1 << 64) - 1])
+    def test_a_member_behind_the_directory_is_refused(self, refused, offset):
+        extra = struct.pack("<2HQ", 1, 8, offset)
+
+        refused(
+            ArchiveConflictError,
+            Zip().add(b"a", b"hello", central={"offset": 0xFFFFFFFF}, extra=extra).done(),
+            "in.zip",
+        )
+
     def test_zip64_ends_that_contradict_the_short_one_are_refused(self, refused):
         plain = Zip().add(b"a", b"hello").done()
         body, end = plain[:-22], plain[-22:]
@@ -342,16 +352,16 @@ class TestBombs:
         assert peak < 12 << 20
 
     def test_many_small_members_take_bounded_memory(self, archive, staging):
-        path = archive(zipped(*((b"%02d/%d" % (n % 40, n), b"") for n in range(3000))), "in.zip")
+        path = archive(zipped(*((b"%02d/%d" % (n % 40, n), b"") for n in range(1200))), "in.zip")
         tracemalloc.start()
         try:
             with opened(path, staging) as submission:
-                assert 3000 == submission.files
+                assert 1200 == submission.files
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
-        assert peak < 4 << 20
+        assert peak < 2 << 20
 
     def test_a_full_disk_is_an_error_of_staging(self, archive, staging):
         path = archive(tar_bytes([("a", bytes(200_000))]))

@@ -22,6 +22,7 @@ from preservation.submission.errors import (
     SubmissionChangedError,
     shown,
 )
+from preservation.submission.folders import refusal
 from preservation.submission.lines import lines
 from preservation.submission.names import checked_path, percent_decoded
 from preservation.submission.supplied import BAG, SuppliedDigests, algorithm_named, new_hasher
@@ -171,12 +172,15 @@ def tag_lines(tree: Tree, name: bytes, declaration: Declaration) -> Iterator[tup
     file = tree.find(name)
     if file is None:
         raise SubmissionChangedError(path=shown(name), reason="it vanished")
-    with tree.open(file) as source:
-        for number, line in lines(source, declaration.codec, path=shown(name), error=BagManifestError):
-            text = line.removeprefix("\ufeff") if number == 1 else line
-            if text:
-                yield number, text
-        tree.changed(file, source.fileno())
+    try:
+        with tree.open(file) as source:
+            for number, line in lines(source, declaration.codec, path=shown(name), error=BagManifestError):
+                text = line.removeprefix("\ufeff") if number == 1 else line
+                if text:
+                    yield number, text
+            tree.changed(file, source.fileno())
+    except OSError as error:
+        raise refusal(name, error) from error
 
 
 def _read_manifest(at: _ManifestReading, name: bytes, match: re.Match[bytes], bag: Bag) -> bool:

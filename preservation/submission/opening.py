@@ -22,7 +22,7 @@ from preservation.submission.errors import (
     SubmissionUnreadableError,
     shown,
 )
-from preservation.submission.folders import special
+from preservation.submission.folders import refusal, special
 from preservation.submission.names import checked_path
 from preservation.submission.supplied import LIST, SuppliedDigests, joined, new_hasher
 from preservation.submission.tree import Tree
@@ -152,6 +152,8 @@ class _Opening:
             with holder.open(file) as source:
                 unpack(source, self._name, root, size=file.size, quotas=self._quotas, remarks=self._remarks)
                 holder.changed(file, source.fileno())
+        except OSError as error:
+            raise refusal(self._name, error) from error
         finally:
             holder.close()
         tree = Tree(root, quotas=self._quotas, remarks=self._remarks)
@@ -289,11 +291,14 @@ def _measured(tree: Tree, file: SubmittedFile, algorithms: set[str]) -> dict[str
         for hasher in hashers.values():
             hasher.update(data)
     else:
-        with tree.open(file) as source:
-            for piece in _pieces(source):
-                for hasher in hashers.values():
-                    hasher.update(piece)
-            tree.changed(file, source.fileno())
+        try:
+            with tree.open(file) as source:
+                for piece in _pieces(source):
+                    for hasher in hashers.values():
+                        hasher.update(piece)
+                tree.changed(file, source.fileno())
+        except OSError as error:
+            raise refusal(file.path, error) from error
     return {algorithm: hasher.hexdigest() for algorithm, hasher in hashers.items()}
 
 

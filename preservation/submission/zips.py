@@ -73,6 +73,8 @@ def unpack_zip(fd: int, size: int, into: Unpacking) -> None:
     offsets = array("Q", (member.offset for member in _members(fd, directory)))
     ordered = array("Q", sorted(offsets))
     for member in _members(fd, directory):
+        if member.offset >= directory.offset:
+            raise _conflict(member, "it begins behind the central directory")
         after = bisect_right(ordered, member.offset)
         if after >= 2 and ordered[after - 2] == member.offset:  # noqa: PLR2004
             raise _conflict(member, "another member begins at the same place")
