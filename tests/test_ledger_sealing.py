@@ -14,7 +14,7 @@ from ledger_support import AGENT, World, append, event, leaves, snapshot
 
 from preservation.ledger import sealed, sealing
 from preservation.ledger.checking import check_ledger
-from preservation.ledger.errors import LedgerDamagedError, LedgerUnreadableError, LedgerWriteError
+from preservation.ledger.errors import LedgerDamagedError, LedgerStoppedError, LedgerUnreadableError, LedgerWriteError
 from preservation.ledger.events import Event, EventType, parse_record
 from preservation.ledger.segments import columns_of, read_rows
 
@@ -142,7 +142,9 @@ def test_a_segment_that_does_not_read_back_is_removed_and_nothing_is_lost(world,
 
     assert [] == names(world, "segments")
     assert before == leaves(world.open())
-    assert seal(ledger) is not None
+    with pytest.raises(LedgerStoppedError):
+        seal(ledger)
+    assert seal(world.open()) is not None
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])

@@ -36,7 +36,8 @@ def read_canonical(data: bytes) -> Json:
         RecordError: ``data`` is not JSON, not canonical, or holds what ``canonical`` refuses.
     """
     try:
-        value: Json = _decoder.decode(data.decode())
+        value: Json
+        value, _ = _decoder.raw_decode(data.decode())
         # Sorting by code points equals sorting by UTF-16 code units as long as there is nothing but ASCII.
         again = _encode_sorted(value).encode() if data.isascii() else canonical(value)
     except (ValueError, RecursionError) as error:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from preservation.ledger.errors import LedgerForkError, NoteError
-from preservation.ledger.files import TEMPORARY, create_file, names_in, publish, read_file
+from preservation.ledger.files import TEMPORARY, create_file, fsync_directory, names_in, publish, read_file
 from preservation.ledger.layout import CHECKPOINTS, note_name, note_size
 from preservation.ledger.notes import (
     NOTE_LIMIT,
@@ -71,4 +71,5 @@ def _again(path: str, earlier: SignedCheckpoint, checkpoint: Checkpoint, signers
     keys: list[VerifierKey] = [signer.key for signer in signers]
     if len(signed_by(earlier.note, keys)) < len(set(keys)):
         raise NoteError(reason=f"{os.path.basename(path)} is signed by another key")
+    fsync_directory(os.path.dirname(path))  # who kept it may have died before this
     return earlier

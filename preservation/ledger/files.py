@@ -5,8 +5,10 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from errno import EACCES, EPERM, EROFS
+from io import FileIO
 
-from preservation.ledger.errors import LedgerBusyError, LedgerReadOnlyError, LedgerUnreadableError
+from preservation.ledger.errors import LedgerBusyError, LedgerReadOnlyError, LedgerUnreadableError, LedgerWriteError
 
 TEMPORARY = ".tmp"
 """The end of the name of a file that is being written; whoever holds the lock may remove it."""
@@ -15,6 +17,25 @@ _WAIT_STEP = 0.02
 
 ReadAt = Callable[[int, int], bytes]
 """Gives up to ``n`` bytes from an offset; fewer only at the end."""
+
+
+@contextmanager
+def writing_to(place: str) -> Iterator[None]:
+    """Turn what the system refuses into ``LedgerWriteError``."""
+    try:
+        yield
+    except OSError as error:
+        raise LedgerWriteError(place=place, reason=error.strerror or str(error)) from error
+
+
+def open_to_read(path: str) -> FileIO:
+    """Open a file; ``FileNotFoundError`` if it is not there, ``LedgerUnreadableError`` if it cannot be opened."""
+    try:
+        return FileIO(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise LedgerUnreadableError(place=path, reason=error.strerror) from error
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
@@ -123,7 +144,9 @@ def _try_lock(path: str) -> int | None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     except OSError as error:
-        raise LedgerReadOnlyError(place=os.path.dirname(path)) from error
+        if error.errno in {EACCES, EPERM, EROFS}:
+            raise LedgerReadOnlyError(place=os.path.dirname(path)) from error
+        raise LedgerUnreadableError(place=path, reason=error.strerror) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(descriptor), os.stat(path)):

@@ -7,7 +7,7 @@ from functools import partial
 
 from preservation.ledger.checkpoints import checkpoint_path, checkpoint_sizes, read_checkpoint
 from preservation.ledger.errors import LedgerDamagedError, LedgerUnreadableError, NoteError
-from preservation.ledger.files import ReadAt, names_in, reading_at
+from preservation.ledger.files import ReadAt, names_in, open_to_read, reading_at
 from preservation.ledger.layout import HOT, hot_first
 from preservation.ledger.merkle import NO_LEAF, Frontier
 from preservation.ledger.notes import VerifierKey, signed_by
@@ -112,8 +112,9 @@ def follow_head(root: str, head: Head) -> Head | None:
     try:
         if len(segment_ranges(root)) != len(head.segments):
             return None
-        with open(hot_path(root, head.hot_first), "rb", buffering=0) as file:
-            read_at = reading_at(file.fileno(), file.name)
+        path = hot_path(root, head.hot_first)
+        with open_to_read(path) as file:
+            read_at = reading_at(file.fileno(), path)
             if head.offset and not _is_still_there(read_at, head):
                 return None
             size = os.fstat(file.fileno()).st_size
@@ -132,7 +133,7 @@ def hot_batches(root: str, head: Head, start: int) -> Iterator[Batch]:
     """
     mark = next(mark for mark in reversed(head.marks) if mark.seq <= start)
     path = hot_path(root, head.hot_first)
-    with open(path, "rb", buffering=0) as file:
+    with open_to_read(path) as file:
         found = 0
         for batch in batches(
             reading_at(file.fileno(), path),
@@ -154,11 +155,9 @@ def _loaded(root: str, newest: int) -> tuple[Head, Frontier | None]:
     seen = head.frontier if head.size == newest else None
     path = hot_path(root, head.hot_first)
     try:
-        file = open(path, "rb", buffering=0)  # noqa: SIM115 - closed below; the error belongs to the opening only
+        file = open_to_read(path)
     except FileNotFoundError:
         raise LedgerDamagedError(place=path, seq=head.size, reason="the hot file is missing") from None
-    except OSError as error:
-        raise LedgerUnreadableError(place=path, reason=error.strerror) from error
     with file:
         size = os.fstat(file.fileno()).st_size
         for batch in _batches(reading_at(file.fileno(), path), head, size, root):

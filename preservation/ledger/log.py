@@ -25,9 +25,11 @@ from preservation.ledger.files import (
     fsync_directory,
     locked,
     names_in,
+    open_to_read,
     read_file,
     reading_at,
     replace_file,
+    writing_to,
 )
 from preservation.ledger.head import Head, follow_head, head_at_seal, hot_batches, load_head
 from preservation.ledger.keys import genesis_keys, verify_rotation
@@ -103,9 +105,10 @@ class Ledger:
         """
         if os.path.lexists(os.path.join(path, FORMAT_FILE)):
             raise LedgerExistsError(place=path)
-        make_directories(path)
-        _clear_unborn(path)
-        create_file(hot_path(path, 0), b"")
+        with writing_to(path):
+            make_directories(path)
+            _clear_unborn(path)
+            create_file(hot_path(path, 0), b"")
         state = WriterState(clock=clock, random=random, signers=(signer,), origin=origin, agent=agent)
         ledger = cls(path, origin, head_at_seal(()), state, read_only=False)
         genesis = Event(
@@ -116,7 +119,8 @@ class Ledger:
         with ledger.writing(0) as writer:
             writer.append([genesis])
             writer.checkpoint()
-        replace_file(os.path.join(path, FORMAT_FILE), format_bytes(origin))
+        with writing_to(path):
+            replace_file(os.path.join(path, FORMAT_FILE), format_bytes(origin))
         return ledger
 
     @classmethod
@@ -299,7 +303,7 @@ def _clear_unborn(path: str) -> None:
 
 
 def _holds_more_than_genesis(path: str) -> bool:
-    with open(path, "rb", buffering=0) as file:
+    with open_to_read(path) as file:
         found = frames(reading_at(file.fileno(), path), 0, os.fstat(file.fileno()).st_size)
         return any(isinstance(item, Frame) and item.seq > 0 for item in found)
 
@@ -370,5 +374,5 @@ def _checked_record(path: str, seq: int, data: bytes) -> Record:
 
 
 def _bytes_of(path: str, start: int, end: int) -> bytes:
-    with open(path, "rb", buffering=0) as file:
-        return os.pread(file.fileno(), end - start, start)
+    with open_to_read(path) as file:
+        return reading_at(file.fileno(), path)(start, end - start)

@@ -6,8 +6,7 @@ precedes it, and two histories are never joined. The verb that calls this record
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from preservation.ledger.checking import LedgerProblem, check_records
@@ -18,12 +17,20 @@ from preservation.ledger.errors import (
     LedgerExistsError,
     LedgerForkError,
     LedgerUnreadableError,
-    LedgerWriteError,
     NoteError,
 )
 from preservation.ledger.events import parse_record
 from preservation.ledger.evidence import Found, Signed, found_in, read_notes
-from preservation.ledger.files import create_file, fsync_directory, locked, names_in, publish, reading_at, write_all
+from preservation.ledger.files import (
+    create_file,
+    fsync_directory,
+    locked,
+    names_in,
+    publish,
+    reading_at,
+    write_all,
+    writing_to,
+)
 from preservation.ledger.keys import genesis_keys
 from preservation.ledger.layout import FORMAT_FILE, LOCK_FILE, SEGMENTS, segment_range, tail_range
 from preservation.ledger.log import format_bytes, make_directories
@@ -98,7 +105,7 @@ def restore(path: str, found: Iterable[Found], *, trusted: Sequence[VerifierKey]
     """
     if os.path.lexists(path) and os.listdir(path):
         raise LedgerExistsError(place=path)
-    with _failing(path):
+    with writing_to(path):
         restored = _built(path, list(found), trusted)
         _put_in_place(path)
     return restored
@@ -117,7 +124,7 @@ def mend(
     if not os.path.lexists(path) and os.path.exists(os.path.join(path + RESTORING, FORMAT_FILE)):
         _put_in_place(path)
         return None
-    with locked(os.path.join(path, LOCK_FILE), wait_seconds), _failing(path):
+    with locked(os.path.join(path, LOCK_FILE), wait_seconds), writing_to(path):
         restored = _built(path, [*found_in(path), *found], trusted)
         number = 1
         while os.path.lexists(f"{path}{DAMAGED}-{number}"):
@@ -125,14 +132,6 @@ def mend(
         os.rename(path, f"{path}{DAMAGED}-{number}")
         _put_in_place(path)
     return restored
-
-
-@contextmanager
-def _failing(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise LedgerWriteError(place=path, reason=error.strerror) from error
 
 
 def _built(path: str, found: list[Found], trusted: Sequence[VerifierKey]) -> Restored:

@@ -12,7 +12,15 @@ from itertools import islice
 from preservation.ledger.canonical import Json
 from preservation.ledger.errors import LedgerDamagedError, LedgerUnreadableError, LedgerWriteError
 from preservation.ledger.events import Event, EventType, Record, parse_record
-from preservation.ledger.files import TEMPORARY, create_file, fsync_directory, names_in, publish, reading_at
+from preservation.ledger.files import (
+    TEMPORARY,
+    create_file,
+    fsync_directory,
+    names_in,
+    open_to_read,
+    publish,
+    reading_at,
+)
 from preservation.ledger.head import Head, head_at_seal
 from preservation.ledger.layout import HOT, SEGMENTS, hot_first
 from preservation.ledger.sealed import Segment, file_sha256, finished_ranges, hot_path, keep_cache, segment_path
@@ -24,7 +32,8 @@ def seal(root: str, head: Head) -> Head:
     """Seal all of the hot file and begin the next one; return the head of the new log's end. Under the lock.
 
     Raises:
-        LedgerWriteError: The segment could not be written, or did not read back as written; the hot file is as it was.
+        LedgerWriteError: The segment could not be written, or did not read back as written; the hot file is as it was,
+        but only opening the ledger again tells how far the sealing came.
     """
     first, end = head.hot_first, head.size
     path = segment_path(root, first, end)
@@ -133,7 +142,7 @@ def differs(root: str, first: int, end: int, previous: bytes) -> str | None:
 
 def _hot_records(root: str, first: int, previous: bytes, size: int) -> Iterator[Record]:
     path = hot_path(root, first)
-    with open(path, "rb", buffering=0) as file:
+    with open_to_read(path) as file:
         read_at = reading_at(file.fileno(), path)
         for batch in batches(read_at, 0, size, seq=first, previous=previous, place=path):
             for frame in batch.frames:

@@ -10,6 +10,7 @@ from preservation.identifiers import new_id
 from preservation.ledger.checkpoints import checkpoint_sizes, issue_checkpoint
 from preservation.ledger.errors import LedgerError, LedgerStoppedError, LedgerWriteError
 from preservation.ledger.events import Event, Record, parse_record, record_bytes
+from preservation.ledger.files import writing_to
 from preservation.ledger.head import Head, check_floor, follow_head, hot_batches, load_head
 from preservation.ledger.notes import Checkpoint, SignedCheckpoint, Signer, VerifierKey
 from preservation.ledger.sealed import Segment, hot_path, keep_cache
@@ -98,7 +99,8 @@ class Writer:
         if not self._state.signers:
             raise LedgerError(place=self.path, reason="there is no key to sign with")
         checkpoint = Checkpoint(self._state.origin, self.head.size, self.head.frontier.root())
-        return issue_checkpoint(self.path, checkpoint, self._state.signers)
+        with writing_to(self.path):
+            return issue_checkpoint(self.path, checkpoint, self._state.signers)
 
     def seal_if_due(self, *, force: bool = False) -> Segment | None:
         """Seal the hot file if it is large or old enough, or if ``force``; return the segment, None if it was not.
@@ -106,21 +108,26 @@ class Writer:
         The hot frames stay until ``drop_sealed``, which is called when the stores have the segment.
 
         Raises:
-            LedgerWriteError: The segment could not be made; the hot file is as it was.
+            LedgerWriteError: The segment could not be made; nothing is lost, and the ledger must be opened again.
         """
         self._check()
         nothing = 1 if self.head.segments else 0  # only the event that closed the segment before
         if self.head.size - self.head.hot_first <= nothing or not (force or self._is_due()):
             return None
         self._close()
-        self.head = seal(self.path, self.head)
+        try:
+            self.head = seal(self.path, self.head)
+        except BaseException as error:
+            self._state.stopped = str(error) or type(error).__name__
+            raise
         self.append([])
         return self.head.segments[-1]
 
     def drop_sealed(self) -> int:
         """Remove the hot frames that are sealed, after comparing them with their segments; return how many files."""
         self._check()
-        return drop_sealed(self.path, self.head)
+        with writing_to(self.path):
+            return drop_sealed(self.path, self.head)
 
     def begin(self) -> None:
         """See what others appended, finish what a crash left, and make durable what is there."""
