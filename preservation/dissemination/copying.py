@@ -40,7 +40,10 @@ REMARKS: Mapping[str, str] = {
 
 @dataclass(slots=True)
 class Counts:
-    """What was exported, and what is to be said about it. ``told`` hears the bytes of each file that is done."""
+    """Files and bytes of the version that was exported last, and what is to be said about them.
+
+    ``told`` hears the bytes of each file that is done.
+    """
 
     told: Callable[[int], None]
     files: int = 0
@@ -55,9 +58,12 @@ class Counts:
         self.told(line.size)
 
     def remark(self, code: str, path: bytes) -> None:
-        """Keep a remark, unless there are many already."""
+        """Keep a remark, unless it is kept or there are many already."""
+        found = Remark(code, shown(path))
+        if found in self.remarks:
+            return
         if len(self.remarks) < REMARKS_KEPT:
-            self.remarks.append(Remark(code, shown(path)))
+            self.remarks.append(found)
         else:
             self.remarks_left_out += 1
 

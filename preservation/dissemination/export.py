@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was exported and where it lies. ``files`` and ``bytes`` count those of every version that was exported.
+    """What was exported and where it lies. ``files`` and ``bytes`` are those of ``version``.
 
     ``remarks`` says what people should know about single files, ``remarks_left_out`` how many more there were;
     ``recorded`` is false if the repository could not be written.

@@ -58,7 +58,7 @@ def write_ocfl(versions: Sequence[Version], place: bytes, outgoing: Outgoing) ->
             root = stack.enter_context(tree(place, flushing))
             written = _Object(place, root, table, premis, blake3, names, outgoing)
             headers = [_write_version(version, written) for version in versions]
-            if versions[-1].only is not None and not outgoing.counts.files:
+            if versions[-1].only is not None and not table.is_any():
                 raise versions[-1].missing()
             titles = (str(header.get("title", "")) for header in headers)
             premis.finish(list(zip(versions, titles, strict=True)), outgoing.history())
@@ -70,6 +70,7 @@ def write_ocfl(versions: Sequence[Version], place: bytes, outgoing: Outgoing) ->
 
 
 def _write_version(version: Version, written: _Object) -> dict[str, Any]:
+    written.outgoing.counts.files = written.outgoing.counts.size = 0
     with ExitStack() as stack:
         sink = None
         if version.only is None:

@@ -20,6 +20,10 @@ class States:
         row = self._table.execute("SELECT sha512 FROM content WHERE blake3 = ?", (blake3,)).fetchone()
         return None if row is None else str(row[0])
 
+    def is_any(self) -> bool:
+        """Tell whether there is any content."""
+        return self._table.execute("SELECT 1 FROM content LIMIT 1").fetchone() is not None
+
     def add_content(self, version: int, path: str, *, blake3: str, sha256: str, sha512: str) -> None:
         """Note a new content of ``version`` that lies at ``path``."""
         self._table.execute("INSERT INTO content VALUES (?, ?, ?, ?, ?)", (blake3, sha512, sha256, path, version))
