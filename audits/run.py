@@ -197,7 +197,8 @@ def audit(repository: Repository, scope: Scope, *, repair: bool, told: Callable[
     with repository.copying(), ExitStack() as stack:
         run, since = _opened(repository, scope)
         with repository.reading() as view:
-            stores = stack.enter_context(all_open(attached(view)))
+            rate = repository.configuration.audit.bytes_per_second
+            stores = stack.enter_context(all_open(attached(view), rate))
             wanted = _expected(view, scope, stores)
         work = _Audit(repository, scope, told, stores, run)
         _skip_what_is_young(repository, scope, wanted, since)

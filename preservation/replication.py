@@ -38,7 +38,7 @@ def replicate(repository: Repository, told: Callable[[int, int], None]) -> Repli
     clean(repository)
     with repository.copying(), repository.reading() as view:
         result = Replicated()
-        with all_open(attached(view)) as stores:
+        with all_open(attached(view), repository.configuration.replication.bytes_per_second) as stores:
             with ThreadPoolExecutor(max_workers=max(1, len(stores))) as pool:
                 work = [pool.submit(_fill, repository, view, stores, store, told) for store in stores]
                 for one in work:

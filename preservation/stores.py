@@ -1,6 +1,7 @@
 """Stores as a repository sees them: open all, say which cannot be reached, add, detach, count what is independent."""
 
 import dataclasses
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from preservation.repository import Repository
 from storage_backends import locations
 from storage_backends.backend import Located, StorageBackend, StorageProfile
 from storage_backends.errors import MocbanError, StorageError, marked
+from storage_backends.throttle import Pace, ThrottledBackend
 
 
 class NoSuchStoreError(MocbanError):
@@ -69,22 +71,24 @@ def _profile(row: StoreRow) -> StorageProfile:
     return StorageProfile(medium=row.medium, site=row.site, vendor=row.vendor, admin_domain=row.admin_domain)
 
 
-def opened(row: StoreRow) -> Store:
-    """Return the store, open if it can be reached."""
+def opened(row: StoreRow, bytes_per_second: int = 0) -> Store:
+    """Return the store, open if it can be reached; at most so many bytes a second, 0 is no limit."""
     try:
         backend = locations.open_store(row.url, store_id=row.store, profile=_profile(row))
         for _ in backend.items("ledger/probe"):
             break
     except StorageError as error:
         return Store(row, None, error)
+    if bytes_per_second:
+        backend = ThrottledBackend(backend, Pace(bytes_per_second, clock=time.monotonic, sleep=time.sleep))
     return Store(row, backend)
 
 
 @contextmanager
-def all_open(store_rows: Sequence[StoreRow]) -> Iterator[list[Store]]:
-    """Give all stores, open where they can be reached; they are closed at the end."""
+def all_open(store_rows: Sequence[StoreRow], bytes_per_second: int = 0) -> Iterator[list[Store]]:
+    """Give all stores, open where they can be reached, each at most that fast; they are closed at the end."""
     with ExitStack() as stack:
-        stores = [opened(row) for row in store_rows]
+        stores = [opened(row, bytes_per_second) for row in store_rows]
         for store in stores:
             if store.backend is not None:
                 stack.callback(store.backend.close)

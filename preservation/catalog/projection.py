@@ -222,7 +222,7 @@ def _pack_retired(event: _Detail, index_of: IndexOf, view: Writable) -> None:
     row = rows.one(view, PackRow, event.text("pack"))
     if row is None:
         return
-    row = dataclasses.replace(row, state=event.text("state"))
+    row = dataclasses.replace(row, state=event.text("state"), index_missing=False)  # it may be gone by right
     view.put(row.key, row.to_bytes())
     for copy in list(rows.every(view, CopyRow, row.pack)):
         view.delete(copy.key)
