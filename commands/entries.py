@@ -1,0 +1,54 @@
+"""Every command with one line on what it does and the module it lives in, so that help needs none of the modules."""
+
+from dataclasses import dataclass
+
+from commands.wording import _
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One command, or a group of commands, which has no module."""
+
+    short: str
+    module: str = ""
+
+
+ENTRIES = {
+    "init": Entry(_("Make a new repository."), "commands.beginning"),
+    "store": Entry(_("Add, list and detach the stores that keep the copies.")),
+    "store add": Entry(_("Attach a store, or tell where a known one has moved."), "commands.storing"),
+    "store list": Entry(_("List the stores."), "commands.storing"),
+    "store detach": Entry(_("Stop counting on a store."), "commands.storing"),
+    "fonds": Entry(_("Open and list fonds.")),
+    "fonds add": Entry(_("Open a fonds."), "commands.grouping"),
+    "fonds list": Entry(_("List the fonds."), "commands.grouping"),
+    "ingest": Entry(_("Take in a folder, a bag or an archive and keep it for ever."), "commands.ingesting"),
+    "ingest abandon": Entry(_("Give up an ingest that has begun and not ended."), "commands.ingesting"),
+    "list": Entry(_("List the packages."), "commands.showing"),
+    "show": Entry(_("Show a package and its files."), "commands.showing"),
+    "status": Entry(_("Show how the repository and its stores are."), "commands.showing"),
+    "audit": Entry(_("Read the copies, say what is wrong and repair it."), "commands.auditing"),
+    "repair": Entry(_("Repair the copies that are known not to be good."), "commands.auditing"),
+    "replicate": Entry(_("Bring every store up to date."), "commands.replicating"),
+    "export": Entry(_("Give a package or a file out, as files, as a bag or as an OCFL object."), "commands.exporting"),
+    "compare": Entry(_("Compare a list of checksums from outside with what is kept."), "commands.comparing"),
+    "events": Entry(_("Show what has happened, from the ledger."), "commands.showing"),
+    "ledger": Entry(_("Verify the ledger, and care for its key.")),
+    "ledger verify": Entry(_("Derive the whole ledger again and tell every contradiction."), "commands.proving"),
+    "ledger key": Entry(_("Show the ledger's keys, or confirm that the recovery kit is safe."), "commands.proving"),
+    "ledger checkpoint": Entry(_("Sign a checkpoint now and bring it to the stores."), "commands.proving"),
+    "serve": Entry(_("Run audits and replication when they are due."), "commands.serving"),
+    "rebuild": Entry(_("Make the catalog anew, or a whole repository from one store."), "commands.beginning"),
+    "doctor": Entry(_("Examine the repository and say what should be done."), "commands.examining"),
+}
+
+
+def names_below(prefix: str) -> list[str]:
+    """Return the last words of the commands directly below ``prefix`` ("" or "store "), in the order of the work."""
+    rest = [name.removeprefix(prefix) for name in ENTRIES if name.startswith(prefix)]
+    return [name for name in rest if " " not in name]
+
+
+def attribute_of(name: str) -> str:
+    """Return what the command is called in its module."""
+    return name.replace(" ", "_") + "_command"
