@@ -84,12 +84,12 @@ while IFS= read -r manifest; do
         *'"path_b64":"'*) path=$(printf '%s' "$line" | sed 's/.*"path_b64":"\([^"]*\)".*/\1/' | base64 -d) ;;
         *) continue ;;
         esac
-        case /$path/ in */../*) echo "refused: $path" >&2; wrong=1; continue ;; esac
-        case $line in *'"folder":true'*) mkdir -p "$out/files/$path"; continue ;; esac
+        case /$path/ in */../*) printf 'refused: %s\n' "$path" >&2; wrong=1; continue ;; esac
+        case $line in *'"folder":true'*) mkdir -p "$out/files/$path" || wrong=1; continue ;; esac
         digest=$(printf '%s' "$line" | sed 's/.*"blake3":"\([0-9a-f]\{64\}\)".*/\1/')
-        mkdir -p "$(dirname "$out/files/$path")"
         part=$(printf '%s' "$digest" | cut -c 1-2)
-        cp "$dest/.packs/content/$part/$digest" "$out/files/$path" || { echo "missing: $path" >&2; wrong=1; }
+        mkdir -p "$(dirname "$out/files/$path")" && cp "$dest/.packs/content/$part/$digest" "$out/files/$path" ||
+            { printf 'missing: %s\n' "$path" >&2; wrong=1; }
     done < "$manifest"
 done < "$dest/.list"
 rm -rf "$dest/.packs" "$dest/.list"
