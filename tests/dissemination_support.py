@@ -80,12 +80,14 @@ def tree_of(root: str) -> dict[bytes, tuple[bytes, int] | None]:
 def manifest_of(
     files: dict[bytes, bytes],
     folders: Iterable[bytes] = (),
+    *,
     number: int = 1,
     sha256: str | None = None,
     more: dict[str, object] | None = None,
+    title: str = "Hồ sơ",
 ) -> list[bytes]:
     """The lines of a manifest made by hand; ``sha256`` is put into each line instead of the right one."""
-    header = {"agent": "tester", "created": "2026-03-01T00:00:00+00:00", "package": PACKAGE, "title": "Hồ sơ"}
+    header = {"agent": "tester", "created": "2026-03-01T00:00:00+00:00", "package": PACKAGE, "title": title}
     lines = [header_line({**header, "version": number, "fonds_code": "F"})]
     entries = [*((path, data) for path, data in files.items()), *((path, None) for path in folders)]
     for path, data in sorted(entries, key=lambda entry: entry[0]):

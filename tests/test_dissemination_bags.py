@@ -48,8 +48,9 @@ def kept(tmp_path_factory):
 
 def judged(place):
     """Let bagit-python validate the bag in full."""
-    assert bagit.Bag(str(place)).validate()
-    return bagit.Bag(str(place))
+    bag = bagit.Bag(str(place))
+    assert bag.validate()
+    return bag
 
 
 def bag_by_hand(tmp_path, files, folders=(), only=None):
@@ -63,7 +64,7 @@ def test_bagit_python_calls_the_bag_valid_and_the_payload_is_the_original(kept, 
     repository, package, source = kept
     done = export(repository, package, str(tmp_path / "bag"), form="bagit")
     bag = judged(tmp_path / "bag")
-    assert bag.version == "1.0"
+    assert bag.version_info == (1, 0)
     assert tree_of(str(tmp_path / "bag" / "data")) == tree_of(str(source))
     assert bag.info["Payload-Oxum"] == f"{sum(map(len, FILES.values()))}.{len(FILES)}"
     assert bag.info["External-Identifier"] == package
@@ -105,15 +106,16 @@ def test_b3sum_checks_the_list_of_blake3_digests(kept, tmp_path):
     assert checked.stdout.count(b": OK") == len(FILES)
 
 
-def test_a_bag_ingested_again_gives_the_same_package(kept, tmp_path):
-    repository, package, source = kept
+def test_our_own_reader_takes_the_bag_whole(kept, tmp_path):
+    repository, package, _ = kept
     export(repository, package, str(tmp_path / "bag"), form="bagit")
     other = repository_in(str(tmp_path))
     again = ingested(other, str(tmp_path / "bag")).package
     export(other, again, str(tmp_path / "out"))
-    found = tree_of(str(tmp_path / "out"))
-    inside = {path.removeprefix(b"data/"): entry for path, entry in found.items() if path.startswith(b"data/")}
-    assert inside == tree_of(str(source)) or found == tree_of(str(source))
+    found, bag = tree_of(str(tmp_path / "out")), tree_of(str(tmp_path / "bag"))
+    assert {path: entry and entry[0] for path, entry in found.items()} == {
+        path: entry and entry[0] for path, entry in bag.items()
+    }
 
 
 def test_the_manifest_in_the_bag_is_byte_for_byte_the_one_that_was_kept(tmp_path):
@@ -164,7 +166,7 @@ def test_no_file_can_take_the_name_that_another_gets():
 
 def test_a_percent_sign_makes_the_bag_an_older_one_that_every_reader_reads(tmp_path):
     bag, counts = bag_by_hand(tmp_path, {"Tăng 15%.txt".encode(): b"1", b"%25": b"2", b"plain": b"3"})
-    assert judged(bag).version == "0.97"
+    assert judged(bag).version_info == (0, 97)
     assert [(remark.code, remark.path) for remark in counts.remarks] == [
         ("older-bagit", "%25"),
         ("older-bagit", "Tăng 15%.txt"),
@@ -186,29 +188,12 @@ def test_what_bagit_python_is_known_to_misread_is_remarked(tmp_path):
 
 
 def test_a_title_cannot_add_lines_to_the_bags_description(tmp_path):
-    lines = manifest_of({b"a": b"1"})
-    lines[0] = lines[0].replace("Hồ sơ".encode(), rb"x\r\nPayload-Oxum: 0.0\u2028y")
     outgoing = outgoing_of([b"1"])
-    version = version_of(lines)
-    with pytest.raises(Exception, match="last line"):
-        write_bag(version, os.fsencode(tmp_path / "bag"), outgoing)
-    outgoing.flushing.close()
-    shutil.rmtree(tmp_path / "bag")
-    header, *rest = manifest_of({b"a": b"1"})
-    relined = [header.replace("Hồ sơ".encode(), rb"x\r\nPayload-Oxum: 0.0\u2028y"), *rest[:-1]]
-    digest = b"".join(relined)
-    trailer = json.loads(rest[-1]) | {"digest": f"blake3:{_blake3(digest)}"}
-    relined.append((json.dumps(trailer, sort_keys=True, separators=(",", ":")) + "\n").encode())
-    outgoing = outgoing_of([b"1"])
-    write_bag(version_of(relined), os.fsencode(tmp_path / "bag"), outgoing)
+    lines = manifest_of({b"a": b"1"}, title="x\r\nPayload-Oxum: 0.0\u2028y")
+    write_bag(version_of(lines), os.fsencode(tmp_path / "bag"), outgoing)
     outgoing.flushing.finish()
     assert judged(tmp_path / "bag").info["Payload-Oxum"] == "1.1"
-
-
-def _blake3(data):
-    from preservation.fixity import blake3_hex  # noqa: PLC0415
-
-    return blake3_hex(data)
+    assert judged(tmp_path / "bag").info["External-Description"] == "x Payload-Oxum: 0.0 y"
 
 
 def test_empty_folders_are_made_and_listed(tmp_path):
