@@ -89,15 +89,16 @@ class Repository:
         """Make events durable and let the catalog follow. Nothing is promised before this returns."""
         with self.ledger.writing(self.world.wait_seconds) as writer:
             records: list[Record] = writer.append(events)
-        self.catalog.catch_up()
+            self.catalog.catch_up()
         return records
 
     @contextlib.contextmanager
     def deciding(self) -> Iterator[tuple[View, Callable[[Sequence[Event]], list[Record]]]]:
         """Hold the ledger's lock while something is looked up and recorded, so that nobody comes between."""
-        with self.ledger.writing(self.world.wait_seconds) as writer, self.catalog.reading() as view:
-            yield view, writer.append
-        self.catalog.catch_up()
+        with self.ledger.writing(self.world.wait_seconds) as writer:
+            with self.catalog.reading() as view:
+                yield view, writer.append
+            self.catalog.catch_up()
 
     @contextlib.contextmanager
     def copying(self) -> Iterator[None]:

@@ -80,8 +80,15 @@ class Ledger:
         self.path = path
         self.origin = origin
         self.read_only = read_only
-        self._head = head
+        self._last_seen = head
         self._state = state
+        self._writer: Writer | None = None
+
+    @property
+    def _head(self) -> Head:
+        """The log as it is known: while this process writes, what it has written is in it."""
+        writer = self._writer
+        return self._last_seen if writer is None else writer.head
 
     @classmethod
     def create(
@@ -169,11 +176,13 @@ class Ledger:
 
     def refresh(self) -> None:
         """See what others appended; raises as ``open``."""
+        if self._writer is not None:
+            return  # nobody else can write meanwhile
         followed = follow_head(self.path, self._head)
         if followed is None:
             at_least = self._state.at_least
             followed = load_head(self.path, lambda head: _keys_of(self.path, head), at_least=at_least)
-        self._head = followed
+        self._last_seen = followed
 
     def records(self, start: int = 0, end: int | None = None) -> Iterator[Record]:
         """Yield the records from ``start`` to ``end`` (not included), in order, checked, a few at a time in memory.
@@ -268,10 +277,10 @@ class Ledger:
             writer = Writer(self.path, self._state, self._head, lambda head: _keys_of(self.path, head))
             try:
                 writer.begin()
-                self._head = writer.head
+                self._writer = writer
                 yield writer
             finally:
-                self._head = writer.head
+                self._last_seen, self._writer = writer.head, None
                 writer.finish()
 
 
