@@ -175,9 +175,10 @@ def test_a_percent_sign_makes_the_bag_an_older_one_that_every_reader_reads(tmp_p
 
 
 def test_what_bagit_python_is_known_to_misread_is_remarked(tmp_path):
-    for number, name in enumerate((b"behind ", "\u2028line".encode(), b"%0Aline")):
+    twins = ("Thư".encode(), "Thu\u031b".encode())
+    for number, names in enumerate(((b"behind ",), ("\u2028line".encode(),), (b"%0Aline",), twins)):
         os.mkdir(tmp_path / str(number))
-        bag, counts = bag_by_hand(tmp_path / str(number), {name: b"1"})
+        bag, counts = bag_by_hand(tmp_path / str(number), {name: name for name in names})
         assert "misread" in {remark.code for remark in counts.remarks}
         with pytest.raises(bagit.BagError):
             judged(bag)

@@ -6,6 +6,7 @@ Descending goes by directory descriptors, so that a path of any length can be wr
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -15,6 +16,9 @@ from preservation.ledger.files import write_all
 
 WAITING_LIMIT = 128
 """Written files that are made durable together: the first flush writes the file system's journal for all of them."""
+
+FLUSHERS = 8
+"""Files that are flushed at a time: file systems serve those that wait together with one write of the journal."""
 
 BUFFER = 1 << 18
 
@@ -40,8 +44,9 @@ class Flushing:
     def finish(self) -> None:
         """Flush and close all; raises ``OSError`` if the device does not take one of them."""
         try:
-            for descriptor in self._waiting:
-                os.fsync(descriptor)
+            with ThreadPoolExecutor(max_workers=FLUSHERS) as pool:
+                for _ in pool.map(os.fsync, self._waiting):
+                    pass
         finally:
             self.close()
 
@@ -89,7 +94,9 @@ class Tree:
         try:
             copy(lambda data: write_all(descriptor, data))
             if mtime_ns is not None:
-                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+                # Not every file system holds every time; the metadata of the export always says it.
+                with suppress(OSError):
+                    os.utime(descriptor, ns=(mtime_ns, mtime_ns))
         except BaseException:
             os.close(descriptor)
             raise
