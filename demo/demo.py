@@ -145,7 +145,7 @@ def give_back(package: str) -> None:
     """Export a bag, let another program validate it, and compare it with what was handed over."""
     tell(
         "Give the package back as a BagIt bag; another program validates it.",
-        "Xuất gói tin thành túi BagIt; một chương trình khác xác nhận túi hợp lệ.",
+        "Xuất gói tin thành gói BagIt; một chương trình khác xác nhận gói đó hợp lệ.",
     )
     mocban("export", package, "bag", "--as", "bagit")
     run("bagit.py", "--validate", "--quiet", "bag")
@@ -161,7 +161,7 @@ def prove() -> None:
     """Verify the ledger, and a pack with a program that is not ours."""
     tell(
         "Everything that happened is in a signed log, which is derived again from its first event.",
-        "Mọi việc đã xảy ra đều nằm trong nhật ký có chữ ký số; nhật ký được tính lại từ sự kiện đầu tiên.",
+        "Mọi việc đã xảy ra đều nằm trong sổ cái có chữ ký số; sổ cái được tính lại từ sự kiện đầu tiên.",
     )
     mocban("ledger", "verify")
     if shutil.which("b3sum"):
@@ -179,7 +179,7 @@ def say_where() -> None:
     if VIETNAMESE:
         print(f"""
 == Xong. Mọi thứ nằm trong {PLACE.name}/ :
-  archive/              kho lưu trữ số: danh mục, nhật ký, cấu hình (mocban.toml)
+  archive/              kho lưu trữ số: danh mục, sổ cái, cấu hình (mocban.toml)
   disk-one/             bản sao thứ nhất; README.txt và restore.sh chỉ cách lấy lại mọi thứ mà không cần mocban
   disk-two/             bản sao thứ hai
   archive.recovery-kit/ khóa gốc; ngoài đời phải cất ở hai nơi an toàn
