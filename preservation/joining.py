@@ -6,10 +6,10 @@ against the digest. What is still missing then is lost, and named.
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from preservation.fixity import BLOCK, CHUNK, Fixity, blake3_hex, measure
+from preservation.fixity import BLOCK, CHUNK, Fixity, Measuring, blake3_hex, measure
 from preservation.packs.index import with_index
 from preservation.packs.members import Kind, Member, header, padding, stored_size
 from preservation.packs.readme import readme
@@ -22,6 +22,9 @@ MOST_TRIALS = 4_096
 
 RUN_GAP = 8
 """Equal bytes between two differences that still count as one run."""
+
+SECTOR = 4_096
+"""Bytes read at a time around a place where the medium fails."""
 
 IN_MEMORY = 64 << 20
 """Objects up to this many bytes are put together from runs; larger ones only by blocks."""
@@ -36,16 +39,27 @@ class Copy:
     size: int
 
     def slice(self, offset: int, length: int) -> bytes:
-        """Return what of a range can be read; short at the end of the copy, empty where reading fails."""
+        """Return what of a range can be read; short at the end of the copy, zeros where the medium fails."""
+        data = self._read(offset, length)
+        return self._around_failures(offset, length) if data is None else data
+
+    def _around_failures(self, offset: int, length: int) -> bytes:
+        end, pieces = min(offset + length, self.size), []
+        for place in range(offset, end, SECTOR):
+            wanted = min(SECTOR, end - place)
+            piece = self._read(place, wanted)
+            pieces.append(bytes(wanted) if piece is None else piece)
+        return b"".join(pieces)
+
+    def _read(self, offset: int, length: int) -> bytes | None:
         try:
             with self.backend.read(self.key, offset=offset, length=length, fresh=True) as reader:
-                pieces = []
-                while data := reader.read(length):
-                    pieces.append(data)
-                return b"".join(pieces)
+                return b"".join(iter(lambda: reader.read(length), b""))
         except StorageError:
-            return b""
+            return None
 
+
+_OBJECTS = frozenset({Kind.CONTENT, Kind.FILE})
 
 OtherPacks = Callable[[str, int, int], bytes | None]
 """Gives (digest, offset, length) of an object from another pack, measured as a whole first; nothing if none has it."""
@@ -65,6 +79,16 @@ class Joined:
     lost: list[Member] = field(default_factory=list)
     lost_blocks: set[int] = field(default_factory=set)
     mended: dict[int, bytes] = field(default_factory=dict)
+    _repeats: dict[str, list[Member]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Note which objects stand in the pack more than once."""
+        for member in self.members:
+            if member.kind is Kind.FILE and member.size:
+                self._repeats[member.digest] = []
+        for member in self.members:
+            if member.kind in _OBJECTS and member.digest in self._repeats:
+                self._repeats[member.digest].append(member)
 
     @property
     def whole(self) -> bool:
@@ -90,6 +114,27 @@ class Joined:
                 return
             yield data
 
+    def found_blocks(self) -> bytes | None:
+        """Return the block digests of the pack put together from the index alone; nothing if it cannot be."""
+        measuring = Measuring(blocks=True)
+        for member in self.members:
+            measuring.update(header(member))
+            for piece in self._pieces_of(member):
+                measuring.update(piece)
+            measuring.update(bytes(padding(stored_size(member))))
+        measuring.update(ending(measuring.size))
+        return b"".join(measuring.blocks()) if measuring.fixity() == self.fixity else None
+
+    def _pieces_of(self, member: Member) -> Iterable[bytes]:
+        if member.kind is Kind.README:
+            return [readme(self.label)]
+        if member.kind is Kind.INDEX:
+            return [self.index]
+        if not stored_size(member):
+            return []
+        data = self.member_bytes(member)
+        return self.big_member_pieces(member) if data is None else [data]
+
     def _length(self, number: int) -> int:
         return min(BLOCK, self.fixity.size - number * BLOCK)
 
@@ -112,8 +157,13 @@ class Joined:
             if stored_size(member)
             and member.name not in whole
             and any(block in self.lost_blocks for block in _blocks_of(member.offset, stored_size(member)))
-            and self.member_bytes(member) is None
+            and not self._is_there(member)
         ]
+
+    def _is_there(self, member: Member) -> bool:
+        if stored_size(member) <= IN_MEMORY:
+            return self.member_bytes(member) is not None
+        return self._from_a_copy(member, member.offset, member.offset + 1) is not None
 
     def _mend_block(self, number: int, whole: dict[bytes, bytes] | None = None) -> None:
         offset, length = number * BLOCK, self._length(number)
@@ -174,7 +224,7 @@ class Joined:
         if data is not None:
             yield start - offset, data[start - member.offset : end - member.offset]
             return
-        if member.kind not in {Kind.CONTENT, Kind.FILE}:
+        if member.kind not in _OBJECTS:
             return
         piece = self.elsewhere(member.digest, start - member.offset, end - start)
         if piece is None:
@@ -183,15 +233,19 @@ class Joined:
             yield start - offset, piece
 
     def _from_a_copy(self, member: Member, start: int, end: int) -> bytes | None:
-        for copy in self.copies:
+        for twin, copy in itertools.product(self._twins(member), self.copies):
             try:
-                with copy.backend.read(copy.key, offset=member.offset, length=member.size, fresh=True) as reader:
+                with copy.backend.read(copy.key, offset=twin.offset, length=twin.size, fresh=True) as reader:
                     found = measure(reader)
             except StorageError:
                 continue
             if (found.size, found.blake3) == (member.size, member.digest):
-                return copy.slice(start, end - start)
+                return copy.slice(twin.offset + start - member.offset, end - start)
         return None
+
+    def _twins(self, member: Member) -> list[Member]:
+        """Return the members that hold the same bytes: itself and its repeats."""
+        return self._repeats.get(member.digest, [member]) if member.kind in _OBJECTS else [member]
 
     def _whole_members(self) -> dict[bytes, bytes]:
         """Return the bytes of the members in lost blocks that can be put together as wholes."""
@@ -210,21 +264,20 @@ class Joined:
         size = stored_size(member)
         if size > IN_MEMORY:
             return None
-        if member.kind in {Kind.CONTENT, Kind.FILE}:
+        if member.kind in _OBJECTS:
             data = self.elsewhere(member.digest, 0, size)
             if data is not None:
                 return data
         candidates = []
-        for copy in self.copies:
+        for twin, copy in itertools.product(self._twins(member), self.copies):
             pieces = []
-            for number in _blocks_of(member.offset, size):
+            for number in _blocks_of(twin.offset, size):
                 block = self.block(number)
                 if block is None:
                     block = copy.slice(number * BLOCK, self._length(number)).ljust(self._length(number), b"\0")
                 pieces.append(block)
-            joined = b"".join(pieces)
-            start = member.offset % BLOCK
-            candidates.append(joined[start : start + size])
+            start = twin.offset % BLOCK
+            candidates.append(b"".join(pieces)[start : start + size])
         for trial in _trials(candidates):
             if blake3_hex(trial) == member.digest:
                 return trial
@@ -232,13 +285,13 @@ class Joined:
 
     def big_member_pieces(self, member: Member) -> Iterator[bytes]:
         """Yield the bytes of a member of any size from a copy in which it measures right; nothing if there is none."""
-        for copy in self.copies:
+        for twin, copy in itertools.product(self._twins(member), self.copies):
             try:
-                with copy.backend.read(copy.key, offset=member.offset, length=member.size) as reader:
+                with copy.backend.read(copy.key, offset=twin.offset, length=twin.size) as reader:
                     found = measure(reader)
                 if (found.size, found.blake3) != (member.size, member.digest):
                     continue
-                with copy.backend.read(copy.key, offset=member.offset, length=member.size) as reader:
+                with copy.backend.read(copy.key, offset=twin.offset, length=twin.size) as reader:
                     while data := reader.read(CHUNK):
                         yield data
             except StorageError:
@@ -307,21 +360,26 @@ def _trials(candidates: Sequence[bytes]) -> Iterator[bytes]:
 
 def joined(  # noqa: D417 - the other arguments are fields of Joined
     fixity: Fixity,
-    blocks: bytes,
+    blocks: bytes | None,
     index: bytes,
     label: str,
     members: Iterator[Member],
     *,
     copies: Sequence[Copy],
     elsewhere: OtherPacks,
-) -> Joined:
-    """Return the pack put together as far as possible.
+) -> Joined | None:
+    """Return the pack put together as far as possible; nothing if its block digests are lost and cannot be found.
 
     Args:
+        blocks: the block digests, if there are any.
         members: what the index lists; the index itself is added here.
     """
     listed = list(with_index(members, label, len(index), blake3_hex(index)))
-    digests = [blocks[start : start + 32] for start in range(0, len(blocks), 32)]
-    result = Joined(fixity, digests, listed, index, label, copies, elsewhere)
+    unknown = [b""] * -(-fixity.size // BLOCK)
+    result = Joined(fixity, unknown, listed, index, label, copies, elsewhere)
+    digests = result.found_blocks() if blocks is None else blocks
+    if digests is None:
+        return None
+    result.blocks = [digests[start : start + 32] for start in range(0, len(digests), 32)]
     result.mend()
     return result

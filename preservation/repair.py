@@ -12,7 +12,7 @@ from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import PackRow, PackState
 from preservation.checking import Verdict, diagnosis
-from preservation.fixity import BLOCK, CHUNK, Fixity, FixityMismatchError, blake3_hex
+from preservation.fixity import BLOCK, CHUNK, Fixity, FixityMismatchError, blake3_hex, block_digests
 from preservation.joining import Copy, Joined, joined
 from preservation.ledger.events import Event, EventType
 from preservation.packages import object_pieces
@@ -34,8 +34,6 @@ from preservation.sidecars import blocks_name, index_name
 from preservation.stores import Store
 from storage_backends.backend import Drafting, StorageBackend
 from storage_backends.errors import KeyMissingError, MocbanError, ReadFailureError, StorageError, marked
-
-LONGEST_TAIL = 64 << 20
 
 
 class NotRepairableError(MocbanError):
@@ -73,10 +71,10 @@ def repair(repository: Repository, pack: PackRow, good: Sequence[Store], bad: Se
     fixity = Fixity(pack.size, pack.pack)
     healed = Healed()
     sources = [store for store in good if store.backend is not None]
-    if not sources and any(one.store.backend is None or one.verdict is Verdict.UNREADABLE for one in bad):
-        raise NotRepairableError(pack=pack.pack, reason="a store that may hold a good copy cannot be looked at")
     assembled = None if sources else _assembled(repository, pack, bad)
     if assembled is not None and not assembled.whole:
+        if any(one.store.backend is None or one.verdict is Verdict.UNREADABLE for one in bad):
+            raise NotRepairableError(pack=pack.pack, reason="a store that may hold a good copy cannot be looked at")
         _salvage(repository, pack, assembled, bad, healed)
         return healed
     for one in bad:
@@ -194,10 +192,9 @@ def _assembled(repository: Repository, pack: PackRow, bad: Sequence[Bad]) -> Joi
         backends.append(one.store.backend)
         with suppress(StorageError):
             copies.append(Copy(one.store.backend, key, one.store.backend.stat(key).size))
-    index = sidecar(repository, pack, backends, "index") or _index_in(copies, pack)
-    blocks = sidecar(repository, pack, backends, "blocks")
-    if index is None or blocks is None:
-        raise NotRepairableError(pack=pack.pack, reason="its index or its block digests cannot be found anywhere")
+    index = sidecar(repository, pack, backends, "index")
+    if index is None:
+        raise NotRepairableError(pack=pack.pack, reason="its index cannot be found anywhere")
     lines = index.splitlines(keepends=True)
     head = pack_index.parse_header(lines[0], pack.pack)
     members = pack_index.members(lines[1:], pack.pack)
@@ -207,11 +204,15 @@ def _assembled(repository: Repository, pack: PackRow, bad: Sequence[Bad]) -> Joi
         return _from_other_packs(repository, pack, stores, digest, range(offset, offset + length))
 
     fixity = Fixity(pack.size, pack.pack)
-    return joined(fixity, blocks, index, head.label, members, copies=copies, elsewhere=elsewhere)
+    blocks = sidecar(repository, pack, backends, "blocks")
+    result = joined(fixity, blocks, index, head.label, members, copies=copies, elsewhere=elsewhere)
+    if result is None:
+        raise NotRepairableError(pack=pack.pack, reason="its block digests cannot be found anywhere")
+    return result
 
 
 def sidecar(repository: Repository, pack: PackRow, backends: Sequence[StorageBackend], kind: str) -> bytes | None:
-    """Return a sidecar that measures right, from the repository or any store."""
+    """Return a sidecar that measures right: from the repository, from any store, or made again from the pack."""
     if kind == "index":
         name, key, wanted = index_name(pack.pack), layout.index_key(pack.fonds, pack.pack), pack.index_blake3
     else:
@@ -225,21 +226,34 @@ def sidecar(repository: Repository, pack: PackRow, backends: Sequence[StorageBac
             found = b"".join(iter(lambda: reader.read(CHUNK), b""))
             if len(found) == size and blake3_hex(found) == wanted:
                 return found
+    return _made_again(pack, backends, kind)
+
+
+def _made_again(pack: PackRow, backends: Sequence[StorageBackend], kind: str) -> bytes | None:
+    """Take a sidecar that is left nowhere from the pack itself; whatever is wrong with the pack, it measures right."""
+    key = layout.pack_key(pack.fonds, pack.pack)
+    for backend in backends:
+        with suppress(StorageError):
+            if kind == "index":
+                found = _index_in(Copy(backend, key, backend.stat(key).size), pack)
+            else:
+                with backend.read(key, fresh=True) as reader:
+                    found = b"".join(block_digests(iter(lambda: reader.read(CHUNK), b"")))
+                found = found if blake3_hex(found) == pack.blocks_blake3 else None
+            if found is not None:
+                return found
     return None
 
 
-def _index_in(copies: Sequence[Copy], pack: PackRow) -> bytes | None:
+def _index_in(copy: Copy, pack: PackRow) -> bytes | None:
     """Find the index inside a pack: it lies before the last zeros, on a multiple of 512 bytes."""
     span = pack.index_size + layout.RECORD + 4 * 512
     start = max(0, pack.size - span) // 512 * 512
-    if pack.index_size > LONGEST_TAIL:
-        return None
-    for copy in copies:
-        data = copy.slice(start, pack.size - start)
-        for place in range(0, len(data) - pack.index_size + 1, 512):
-            found = data[place : place + pack.index_size]
-            if found.startswith(b'{"fonds"') and blake3_hex(found) == pack.index_blake3:
-                return found
+    data = copy.slice(start, pack.size - start)
+    for place in range(0, len(data) - pack.index_size + 1, 512):
+        found = data[place : place + pack.index_size]
+        if found.startswith(b'{"fonds"') and blake3_hex(found) == pack.index_blake3:
+            return found
     return None
 
 
