@@ -159,7 +159,7 @@ def _checkpoint(repository: Repository) -> Iterator[Symptom]:
         yield Symptom(
             "checkpoint-old",
             "warning",
-            marked("{count} events of the ledger are not under a signed checkpoint, the first since {since}"),
+            marked("Events of the ledger that no signed checkpoint covers: {count}, the first since {since}"),
             marked("run 'mocban ledger checkpoint'"),
             {"count": repository.ledger.size - signed, "since": first.time.isoformat(timespec="seconds")},
         )
@@ -170,7 +170,7 @@ def _stores(repository: Repository, _view: View, stores: Sequence[Store]) -> Ite
         yield Symptom(
             "stores-too-few",
             "warning",
-            marked("There are {found} stores, but the policy asks for {wanted} copies"),
+            marked("Stores: {found}, but the copies that the policy asks for: {wanted}"),
             marked("run 'mocban store add NAME URL --site SITE'"),
             {"found": len(stores), "wanted": repository.configuration.policy.copies},
         )
@@ -196,7 +196,7 @@ def _space(store: Store, backend: Sized) -> Iterator[Symptom]:
         yield Symptom(
             "store-nearly-full",
             "warning",
-            marked("Store {name} has {free} bytes left"),
+            marked("Store {name} has only {free} bytes left"),
             marked("add a store, or put this one on a larger disk"),
             {"name": store.name, "free": free},
         )
@@ -227,7 +227,7 @@ def _copies(repository: Repository, view: View, stores: Sequence[Store]) -> Iter
         yield Symptom(
             "objects-lost",
             "error",
-            marked("{count} objects are lost on every copy"),
+            marked("Objects lost on every copy: {count}"),
             marked("run 'mocban audit' for their names, and look for them at whoever handed them over"),
             {"count": lost},
         )
@@ -236,7 +236,7 @@ def _copies(repository: Repository, view: View, stores: Sequence[Store]) -> Iter
         yield Symptom(
             "index-missing",
             "error",
-            marked("The indexes of {count} packs are missing in the repository"),
+            marked("Indexes of packs that are missing in the repository: {count}"),
             marked("run 'mocban rebuild', which brings them from the stores"),
             {"count": missing},
         )

@@ -174,7 +174,7 @@ def _tell_findings(report: "Report") -> None:
         write(f"[{_(state)}] {one.code}: {_(MEANING[one.code])}" + (f" ({harmless(where)})" if where else ""))
     rest = len(report.findings) - FINDINGS_SHOWN
     if rest > 0:
-        say(marked("... and {count} more findings; --json shows all"), count=rest)
+        say(marked("Further findings: {count}; --json shows all"), count=rest)
 
 
 def _tell_coverage(report: "Report") -> None:

@@ -73,7 +73,7 @@ def rebuild_command(call: Call, directory: str | None, url: str, kit: str, *, as
         write_json(dataclasses.asdict(done))
     else:
         say(
-            marked("Rebuilt {place}: {events} events, {packs} packs, {packages} packages"),
+            marked("Rebuilt {place}. Events: {events}, packs: {packs}, packages: {packages}"),
             place=place,
             events=done.events,
             packs=done.packs,
@@ -88,7 +88,7 @@ def rebuild_command(call: Call, directory: str | None, url: str, kit: str, *, as
         )
     if done.missing_indexes:
         note(
-            marked("Error: the indexes of {count} packs were found nowhere; run 'mocban audit'"),
+            marked("Error: indexes of packs that were found nowhere: {count}; run 'mocban audit'"),
             count=done.missing_indexes,
         )
         return Status.FINDINGS

@@ -44,5 +44,5 @@ def doctor_command(call: Call, *, as_json: bool) -> int | None:
             write(f"[{severity}] {one.code}: {filled(one.what, **one.evidence)}")
             say(marked("    What to do: {remedy}"), remedy=filled(one.remedy, **one.evidence))
         warnings = len(symptoms) - errors
-        say(marked("{errors} errors, {warnings} warnings"), errors=errors, warnings=warnings)
+        say(marked("Errors: {errors}, warnings: {warnings}"), errors=errors, warnings=warnings)
     return Status.FINDINGS if errors else None

@@ -71,7 +71,7 @@ def export_command(
         write_json({**values, "recorded": exported.recorded, "remarks": remarks})
     else:
         say(
-            marked("{files} files, {size}, lie at {place}"),
+            marked("Exported to {place}. Files: {files}, size: {size}"),
             files=number_text(exported.files),
             size=size_text(exported.bytes),
             place=exported.dest,
@@ -97,4 +97,4 @@ def _tell_remarks(remarks: list[tuple[str, str]], left_out: int) -> None:
     for code, path in remarks:
         warn("{path}: {reason}", path=path, reason=REMARKS.get(code, code))
     if left_out:
-        warn(marked("{count} more remarks of this kind"), count=left_out)
+        warn(marked("Further remarks: {count}"), count=left_out)

@@ -170,7 +170,7 @@ def _tell_trouble(receipt: "Receipt") -> None:
     for text in receipt.warnings[:WARNINGS_SHOWN]:
         warn("{text}", text=text)
     if len(receipt.warnings) > WARNINGS_SHOWN:
-        warn(marked("{count} more warnings; --json shows all"), count=len(receipt.warnings) - WARNINGS_SHOWN)
+        warn(marked("Further warnings: {count}; --json shows all"), count=len(receipt.warnings) - WARNINGS_SHOWN)
     for name, error in receipt.failures.items():
         note(marked("Error: store {name}: {message}"), name=name, message=error)
 
@@ -186,7 +186,10 @@ def _tell(receipt: "Receipt") -> None:
     if receipt.already:
         say(marked("The same is held already: package {package}, version {version}; nothing was stored"), **evidence)
     else:
-        say(marked("Package {package}, version {version}: {files} files, {size}, {copies} verified copies"), **evidence)
+        say(
+            marked("Package {package}, version {version}. Files: {files}, size: {size}, verified copies: {copies}"),
+            **evidence,
+        )
     if receipt.under_replicated:
         say(
             marked(

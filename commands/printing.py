@@ -1,6 +1,5 @@
 """Standard output carries the result and nothing else; everything else goes to standard error."""
 
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -45,6 +44,8 @@ def warn(template: str, **evidence: object) -> None:
 
 def dumped(value: object) -> str:
     """Return JSON as this standard output can carry it."""
+    import json  # noqa: PLC0415 - help does without it
+
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     text = json.dumps(value, ensure_ascii=not unicode)
     return text if text.isascii() or _encodable(text) else json.dumps(value)

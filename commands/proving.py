@@ -60,12 +60,14 @@ def ledger_verify_command(call: Call, *, trusted: tuple[str, ...], as_json: bool
             write(harmless(f"{one.code}: {one.where}: {one.detail}"))
         if problems:
             say(
-                marked("{count} contradictions: the ledger does not verify. 'mocban rebuild' mends it from the stores"),
+                marked(
+                    "The ledger does not verify; contradictions: {count}. 'mocban rebuild' mends it from the stores"
+                ),
                 count=len(problems),
             )
         else:
             say(
-                marked("The ledger verifies: {checkpoints} checkpoints, the last over {events} events"),
+                marked("The ledger verifies. Checkpoints: {checkpoints}, events under the last one: {events}"),
                 checkpoints=number_text(len(sizes)),
                 events=number_text(max(sizes, default=0)),
             )
@@ -139,7 +141,7 @@ def _tell_keys(call: Call, *, public: bool, as_json: bool) -> None:
         write(str(ring.root))
     else:
         say(
-            marked("Log key:   {key}, signs from {first} events on"),
+            marked("Log key:   {key} (signs from size {first} on)"),
             key=ring.periods[-1].key,
             first=ring.periods[-1].first,
         )

@@ -41,7 +41,7 @@ def replicate_command(call: Call, *, as_json: bool) -> int | None:
             }
         )
     else:
-        say(marked("{copied} copies made, {size}"), copied=number_text(done.copied), size=size_text(done.bytes))
+        say(marked("Copies made: {copied}, {size}"), copied=number_text(done.copied), size=size_text(done.bytes))
         for package in done.under_replicated:
             say(marked("Package {package} still has fewer good copies than the policy asks"), package=package)
         if done.short and not done.failures:

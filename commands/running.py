@@ -55,12 +55,8 @@ def _carried_out(arguments: list[str]) -> int:
         return Status.ERROR
     except Exception as error:  # noqa: BLE001 - a defect of ours must end in a message and a status too
         _trace()
-        kind, reason = type(error).__name__, str(error)
-        note(
-            marked("Error: the program failed ({kind}: {reason}). Set MOCBAN_DEBUG=1 for details"),
-            kind=kind,
-            reason=reason,
-        )
+        text = f"{type(error).__name__}: {error}"
+        note(marked("Error: the program failed ({text}). Set MOCBAN_DEBUG=1 for details"), text=text)
         return Status.ERROR
 
 

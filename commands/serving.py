@@ -46,7 +46,7 @@ def serve_command(call: Call, *, once: bool, as_json: bool) -> int:
             write_json({"work": name, "status": int(status), "open": open_findings})
         elif status:
             say(
-                marked("{work}: {count} findings are open; 'mocban status' and 'mocban events' show more"),
+                marked("{work}: findings open: {count}; 'mocban status' and 'mocban events' show more"),
                 work=name,
                 count=open_findings,
             )

@@ -150,7 +150,12 @@ def _tell_package(facts: dict[str, Any]) -> None:
     say(marked("Ingested:  {time} by {agent}"), time=time_text(facts["ingested"]), agent=facts["agent"])
     size = size_text(facts["bytes"])
     packs = len(facts["packs"])
-    say(marked("Content:   {files} files, {size}, {packs} packs"), files=facts["file_count"], size=size, packs=packs)
+    say(
+        marked("Content:   files: {files}, size: {size}, packs: {packs}"),
+        files=facts["file_count"],
+        size=size,
+        packs=packs,
+    )
     write("")
 
 
@@ -188,7 +193,7 @@ def status_command(call: Call, *, as_json: bool) -> None:
 
 def _tell_status(found: "HoldingsStatus", stores: "list[Store]") -> None:
     say(
-        marked("{packages} packages, {objects} objects, {size} in {packs} packs; {events} events in the ledger"),
+        marked("Packages: {packages}  Objects: {objects}  Size: {size}  Packs: {packs}  Events: {events}"),
         packages=number_text(found.packages),
         objects=number_text(found.objects),
         size=size_text(found.bytes),
@@ -216,7 +221,7 @@ def _tell_open_matters(found: "HoldingsStatus", stores: "list[Store]") -> None:
         if store.failure is not None:
             say(marked("Store {name} is not there: {message}"), name=store.name, message=store.failure)
     if found.lost_objects:
-        say(marked("{count} objects are lost on every copy; 'mocban audit' names them"), count=found.lost_objects)
+        say(marked("Objects lost on every copy: {count}; 'mocban audit' names them"), count=found.lost_objects)
     for package in found.under_replicated:
         say(marked("Package {package} is under-replicated: run 'mocban replicate'"), package=package)
     for one in found.unfinished:

@@ -2,12 +2,6 @@
 
 from enum import IntEnum
 
-from preservation.catalog.errors import CatalogBusyError
-from preservation.configuration import NoRepositoryError
-from preservation.ledger.errors import LedgerBusyError
-from preservation.session import SessionBusyError
-from preservation.stopping import StoppedError
-
 
 class Status(IntEnum):
     """What a script learns from how the command ended."""
@@ -24,20 +18,22 @@ class Status(IntEnum):
     INTERRUPTED = 130
 
 
-_OF_ERRORS = (
-    (NoRepositoryError, Status.NO_REPOSITORY),
-    (LedgerBusyError, Status.BUSY),
-    (CatalogBusyError, Status.BUSY),
-    (SessionBusyError, Status.BUSY),
-    (StoppedError, Status.INTERRUPTED),
-)
-
 _PRECEDENCE = (Status.ERROR, Status.FINDINGS, Status.COPIES_SHORT)
 
 
 def status_of(error: Exception) -> Status:
     """Return the exit status that ``error`` ends the command with."""
-    return next((status for kind, status in _OF_ERRORS if isinstance(error, kind)), Status.ERROR)
+    from preservation.catalog.errors import CatalogBusyError  # noqa: PLC0415 - most calls end without an error
+    from preservation.configuration import NoRepositoryError  # noqa: PLC0415 - the same
+    from preservation.ledger.errors import LedgerBusyError  # noqa: PLC0415 - the same
+    from preservation.session import SessionBusyError  # noqa: PLC0415 - the same
+    from preservation.stopping import StoppedError  # noqa: PLC0415 - the same
+
+    if isinstance(error, NoRepositoryError):
+        return Status.NO_REPOSITORY
+    if isinstance(error, (LedgerBusyError, CatalogBusyError, SessionBusyError)):
+        return Status.BUSY
+    return Status.INTERRUPTED if isinstance(error, StoppedError) else Status.ERROR
 
 
 def gravest(*statuses: Status) -> Status:

@@ -32,7 +32,7 @@ def store_add_command(
     call: Call, name: str, url: str, *, site: str, vendor: str, admin_domain: str, as_json: bool
 ) -> None:
     """Attach a store."""
-    from preservation.stores import add  # noqa: PLC0415 - help does without it
+    from preservation.attachment import add  # noqa: PLC0415 - help does without it
 
     row, shared = add(call.writing(), name, url, site=site, vendor=vendor, admin_domain=admin_domain)
     for one in shared:
@@ -101,7 +101,7 @@ def store_list_command(call: Call, *, as_json: bool) -> None:
 @click.pass_obj
 def store_detach_command(call: Call, name: str, *, lost: bool, as_json: bool) -> None:
     """Stop counting on a store."""
-    from preservation.stores import detach  # noqa: PLC0415 - help does without it
+    from preservation.attachment import detach  # noqa: PLC0415 - help does without it
 
     row = detach(call.writing(), name, lost=lost)
     if as_json:

@@ -1,0 +1,1 @@
+"""Translations of what people read, and the script that keeps them up to date."""
