@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from threading import Lock
 
+from audits.coverage import Coverage, Report, Scope, Wanted
 from audits.findings import Code, Finding
+from audits.healing import CODES, heal
 from audits.sweep import sweep
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
@@ -25,84 +27,19 @@ from preservation.evidence import push
 from preservation.fixity import Fixity
 from preservation.housekeeping import clean
 from preservation.ledger.events import Event, EventType, time_text
-from preservation.repair import Bad, repair
 from preservation.replication import short_packs
 from preservation.repository import Repository
 from preservation.stopping import StoppedError
 from preservation.stores import Store, all_open, attached, sharings
 from storage_backends.backend import Reach
-from storage_backends.errors import MocbanError, marked
+
+__all__ = ["Coverage", "Report", "Scope", "audit", "repair_named"]
 
 COPIES_AT_ONCE = 64
 """Verdicts recorded together; what a crash can make an audit repeat."""
 
 SECONDS_AT_ONCE = 10.0
 """The longest that a verdict waits to be recorded."""
-
-
-class CoverageError(MocbanError):
-    """An audit did not account for everything that it expected."""
-
-    template = marked("The audit expected {expected} copies and accounts for {found}; this is an error of the program")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """What an audit looks at, and how much of it: days, seconds, bytes; names of stores, codes of fonds, packages."""
-
-    max_age_days: int | None = None
-    seconds: float | None = None
-    bytes: int | None = None
-    stores: tuple[str, ...] = ()
-    fonds: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Coverage:
-    """What became of every copy that was expected. ``damaged``, ``missing`` and ``unreadable`` are as found."""
-
-    expected: int = 0
-    verified: int = 0
-    damaged: int = 0
-    missing: int = 0
-    unreadable: int = 0
-    unexpected: int = 0
-    skipped: int = 0
-    repaired: int = 0
-    lost_objects: list[str] = field(default_factory=list)
-    skipped_reasons: dict[str, int] = field(default_factory=dict)
-
-    def close(self) -> None:
-        """Compare the sum; ``CoverageError`` if it does not close."""
-        found = self.verified + self.damaged + self.missing + self.unreadable + self.skipped
-        if found != self.expected:
-            raise CoverageError(expected=self.expected, found=found)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What an audit found. ``complete`` is whether it came to its end within its budget."""
-
-    run: str
-    coverage: Coverage
-    findings: list[Finding]
-    complete: bool
-
-    @property
-    def exit_status(self) -> int:
-        """0 if nothing is open, 3 if something is, or if something could not be looked at."""
-        return 3 if any(finding.is_open for finding in self.findings) else 0
-
-
-@dataclass(slots=True)
-class _Wanted:
-    """A copy that the audit must account for."""
-
-    pack: PackRow
-    copy: CopyRow
-    seen: Seen | None = None
-    skipped: str = ""
 
 
 @dataclass
@@ -133,7 +70,7 @@ class _Audit:
             return "bytes"
         return ""
 
-    def check_store(self, store: Store, copies: Sequence[_Wanted]) -> None:
+    def check_store(self, store: Store, copies: Sequence[Wanted]) -> None:
         """Look at the copies of one store, in order."""
         for wanted in copies:
             reason = self.budget_reason()
@@ -147,7 +84,7 @@ class _Audit:
             self._note(store, wanted)
             self.told(1, wanted.seen.read)
 
-    def _note(self, store: Store, wanted: _Wanted) -> None:
+    def _note(self, store: Store, wanted: Wanted) -> None:
         seen = wanted.seen
         assert seen is not None
         with self._lock:
@@ -159,7 +96,7 @@ class _Audit:
             if len(self._unrecorded) >= COPIES_AT_ONCE or due:
                 self._record()
 
-    def _checked_event(self, wanted: _Wanted, seen: Seen) -> Event:
+    def _checked_event(self, wanted: Wanted, seen: Seen) -> Event:
         return self.repository.event(
             EventType.FIXITY_CHECK,
             fonds=wanted.pack.fonds,
@@ -207,7 +144,7 @@ def audit(repository: Repository, scope: Scope, *, repair: bool, told: Callable[
         coverage = _coverage(wanted)
         findings = _findings_of(work, chosen, wanted)
         if repair:
-            findings = _heal(repository, stores, wanted, findings, coverage)
+            findings = heal(repository, stores, wanted, findings, coverage)
         if repository.world.stopping():
             raise StoppedError
         if not (scope.fonds or scope.packages):
@@ -240,7 +177,7 @@ def _opened(repository: Repository, scope: Scope) -> tuple[str, str]:
         return run, time_text(records[0].time)
 
 
-def _expected(view: View, scope: Scope, stores: Sequence[Store]) -> list[_Wanted]:
+def _expected(view: View, scope: Scope, stores: Sequence[Store]) -> list[Wanted]:
     """Return every copy in scope: never verified first, then the oldest verification."""
     names = {store.row.store: store.name for store in stores}
     fonds = {row.fonds for row in rows.every(view, rows.FondsRow) if row.code in scope.fonds}
@@ -255,7 +192,7 @@ def _expected(view: View, scope: Scope, stores: Sequence[Store]) -> list[_Wanted
             continue
         if (scope.fonds and pack.fonds not in fonds) or (scope.packages and pack.pack not in needed):
             continue
-        found.append(_Wanted(pack, copy))
+        found.append(Wanted(pack, copy))
     return sorted(found, key=lambda one: (one.copy.verified, one.copy.written, one.copy.pack))
 
 
@@ -268,7 +205,7 @@ def _packs_of(view: View, packages: Sequence[str]) -> set[str]:
     return needed
 
 
-def _skip_what_is_young(repository: Repository, scope: Scope, wanted: Sequence[_Wanted], since: str) -> None:
+def _skip_what_is_young(repository: Repository, scope: Scope, wanted: Sequence[Wanted], since: str) -> None:
     oldest = ""
     if scope.max_age_days is not None:
         oldest = time_text(repository.world.now() - timedelta(days=scope.max_age_days))
@@ -282,7 +219,7 @@ def _skip_what_is_young(repository: Repository, scope: Scope, wanted: Sequence[_
             one.skipped = "age"
 
 
-def _check_all(work: _Audit, stores: Sequence[Store], wanted: Sequence[_Wanted]) -> None:
+def _check_all(work: _Audit, stores: Sequence[Store], wanted: Sequence[Wanted]) -> None:
     per_store = [
         (store, [one for one in wanted if one.copy.store == store.row.store and one.seen is None and not one.skipped])
         for store in stores
@@ -293,7 +230,7 @@ def _check_all(work: _Audit, stores: Sequence[Store], wanted: Sequence[_Wanted])
     work.record()
 
 
-def _coverage(wanted: Sequence[_Wanted]) -> Coverage:
+def _coverage(wanted: Sequence[Wanted]) -> Coverage:
     verdicts = Counter(one.seen.verdict for one in wanted if one.seen is not None and not one.skipped)
     reasons = Counter(one.skipped for one in wanted if one.skipped)
     coverage = Coverage(
@@ -309,14 +246,7 @@ def _coverage(wanted: Sequence[_Wanted]) -> Coverage:
     return coverage
 
 
-_CODES = {
-    Verdict.DAMAGED: Code.COPY_DAMAGED,
-    Verdict.MISSING: Code.COPY_MISSING,
-    Verdict.UNREADABLE: Code.COPY_UNREADABLE,
-}
-
-
-def _findings_of(work: _Audit, stores: Sequence[Store], wanted: Sequence[_Wanted]) -> list[Finding]:
+def _findings_of(work: _Audit, stores: Sequence[Store], wanted: Sequence[Wanted]) -> list[Finding]:
     names = {store.row.store: store.name for store in stores}
     findings = list(work.findings)
     findings += [
@@ -326,7 +256,7 @@ def _findings_of(work: _Audit, stores: Sequence[Store], wanted: Sequence[_Wanted
         seen = one.seen
         if seen is not None and seen.verdict is not Verdict.VERIFIED:
             detail = str(seen.failure) if seen.failure is not None else _how_found(seen, one.pack)
-            findings.append(Finding(_CODES[seen.verdict], names[one.copy.store], one.pack.pack, detail))
+            findings.append(Finding(CODES[seen.verdict], names[one.copy.store], one.pack.pack, detail))
     return findings
 
 
@@ -337,70 +267,6 @@ def _how_found(seen: Seen, pack: PackRow) -> str:
         kind = "truncated" if seen.found.size < pack.size else "extended"
         return f"{kind}: {seen.found.size} of {pack.size} bytes"
     return f"blake3:{seen.found.blake3}"
-
-
-def _heal(
-    repository: Repository,
-    stores: Sequence[Store],
-    wanted: Sequence[_Wanted],
-    findings: list[Finding],
-    coverage: Coverage,
-) -> list[Finding]:
-    by_id = {store.row.store: store for store in stores}
-    broken = {one.pack.pack: one.pack for one in wanted if one.seen and one.seen.verdict is not Verdict.VERIFIED}
-    for pack in broken.values():
-        if repository.world.stopping():
-            break
-        good, bad = _looked_at(repository, by_id, pack, [one for one in wanted if one.pack.pack == pack.pack])
-        if not bad:
-            continue
-        try:
-            healed = repair(repository, pack, good, bad)
-        except MocbanError as error:
-            findings.append(Finding(Code.REPAIR_FAILED, pack=pack.pack, detail=str(error)))
-            continue
-        coverage.repaired += len(healed.stores)
-        findings = [_as_healed(finding, pack.pack, healed.stores, lost=bool(healed.lost)) for finding in findings]
-        findings += [
-            Finding(Code.REPAIR_FAILED, name, pack.pack, str(error)) for name, error in healed.failures.items()
-        ]
-    return findings
-
-
-def _as_healed(finding: Finding, pack: str, stores: dict[str, str], *, lost: bool) -> Finding:
-    if finding.pack != pack or finding.code not in _CODES.values():
-        return finding
-    if lost:  # the wreck is in quarantine and the loss is a finding of its own
-        return dataclasses.replace(finding, healed=True)
-    if finding.store in stores:
-        return dataclasses.replace(finding, healed=True, detail=stores[finding.store] or finding.detail)
-    return finding
-
-
-def _looked_at(
-    repository: Repository, stores: dict[str, Store], pack: PackRow, seen: Sequence[_Wanted]
-) -> tuple[list[Store], list[Bad]]:
-    """Return the stores with a right copy and the copies to be replaced; those outside the scope are looked at now."""
-    good: list[Store] = []
-    bad: list[Bad] = []
-    known = {one.copy.store: one.seen for one in seen if one.seen is not None and not one.skipped}
-    with repository.reading() as view:
-        copies = list(rows.every(view, CopyRow, pack.pack))
-    for copy in copies:
-        store = stores.get(copy.store)
-        if store is None:
-            continue
-        look = known.get(copy.store)
-        if look is None:
-            fixity = Fixity(pack.size, pack.pack)
-            look = Seen(Verdict.UNREADABLE) if store.backend is None else check(store.backend, pack.fonds, fixity)
-        if look.verdict is Verdict.VERIFIED:
-            good.append(store)
-        elif copy.store in known or look.verdict is not Verdict.UNREADABLE:
-            bad.append(Bad(store, look.verdict))
-        else:
-            bad.append(Bad(store, Verdict.UNREADABLE))
-    return good, bad
 
 
 def _closed(repository: Repository, work: _Audit, coverage: Coverage, findings: list[Finding]) -> Report:

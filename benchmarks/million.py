@@ -8,6 +8,7 @@ import os
 import sys
 from datetime import UTC, datetime
 
+from preservation.attachment import add
 from preservation.creation import create
 from preservation.fixity import blake3_hex
 from preservation.fonds import open_fonds
@@ -16,7 +17,6 @@ from preservation.packs.index import header_line, member_line
 from preservation.packs.members import content_member
 from preservation.repository import Repository, World
 from preservation.sidecars import index_name
-from preservation.stores import add
 
 PACKS = 2_000
 OBJECTS = 500

@@ -5,45 +5,37 @@ the manifest; then, under the ledger's lock, the event that makes the package; t
 """
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from preservation.abandoning import abandon
-from preservation.assembly import Assembly
+from preservation.attempt import Attempt, Receipt, Told
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
-from preservation.catalog.rows import FondsRow, ManifestRow, PackageRow, SessionRow, VersionRow
-from preservation.evidence import push
-from preservation.fixity import Fixity, Measuring
-from preservation.formats.identification import FormatIdentifier, NoIdentification
+from preservation.catalog.rows import FondsRow, ManifestRow, SessionRow
+from preservation.formats.identification import FormatIdentifier
 from preservation.housekeeping import clean
 from preservation.ledger.events import EventType
-from preservation.manifest import FileLine, header_line, trailer_line
-from preservation.packages import manifest_lines, version_row
-from preservation.packs.index import ManifestLine
-from preservation.reading import ahead, read
+from preservation.packages import version_row
 from preservation.repository import Repository
 from preservation.session import (
     Session,
-    SessionChangedError,
     SessionFolder,
     begin,
     clear,
-    folder_of,
     open_sessions,
     worked_on,
 )
-from preservation.stopping import StoppedError
-from preservation.stores import Store, all_open, attached, good_holders, satisfies, sharings
+from preservation.stores import all_open, attached
 from preservation.submission import open_submission
-from preservation.submission.entries import EmptyFolder, Quotas, Submission, SubmittedFile
-from preservation.submission.errors import SubmissionRefusedError, shown
-from preservation.versions import Kept, Step, merged, parsed_lines
+from preservation.submission.entries import Quotas, Submission
+from preservation.submission.errors import SubmissionRefusedError
 from storage_backends.errors import MocbanError, marked
 
-STOP_EVERY = 64
+__all__ = ["NoStoreError", "NoSuchFondsError", "Receipt", "Request", "ingest"]
+
+WRITER = "mocban 0.1.0"
+"""Stands in every session and manifest: with which version of the program it was begun."""
 
 
 class NoSuchFondsError(MocbanError):
@@ -58,14 +50,6 @@ class NoStoreError(MocbanError):
     template = marked("There is no store to keep records on: {reason}. 'mocban store add' attaches one")
 
 
-class CopiesWentBadError(MocbanError):
-    """Older packs that this version relies on were found bad while it was made."""
-
-    template = marked(
-        "{packs} packs that this package relies on went bad meanwhile. Run 'mocban audit', then ingest once more"
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What is asked. ``mode`` is ``new``, ``add`` or ``replace``; ``withdrawn`` are paths in the package."""
@@ -78,26 +62,6 @@ class Request:
     withdrawn: tuple[str, ...] = ()
     checksums: str = ""
     identify: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
-    """What came of an ingest. ``copies`` is the smallest number of verified copies that any of its packs has."""
-
-    package: str
-    version: int
-    files: int
-    bytes: int
-    packs: list[str]
-    copies: int
-    under_replicated: bool
-    already: bool = False
-    warnings: list[str] = field(default_factory=list)
-    failures: dict[str, MocbanError] = field(default_factory=dict)
-
-
-Told = Callable[[int, int], None]
-"""Told of each file that is done: files, bytes."""
 
 
 def ingest(repository: Repository, request: Request, identifier: FormatIdentifier, told: Told) -> Receipt:
@@ -119,7 +83,7 @@ def ingest(repository: Repository, request: Request, identifier: FormatIdentifie
             submission = _scanned(repository, session, folder, stack)
         _recorded(repository, session)
         stores = stack.enter_context(all_open(_rows(repository)))
-        work = _Ingest(repository, session, folder, stores, submission, identifier, told)
+        work = Attempt(repository, session, folder, stores, submission, identifier, told)
         try:
             receipt = work.run()
         except SubmissionRefusedError:
@@ -170,9 +134,6 @@ def _wanted(repository: Repository, view: View, request: Request) -> Session:
     )
 
 
-WRITER = "mocban 0.1.0"
-
-
 def _session(repository: Repository, wanted: Session) -> tuple[SessionFolder, Session]:
     for folder, session in open_sessions(repository.staging):
         if session.asks_like(wanted):
@@ -215,251 +176,3 @@ def _recorded(repository: Repository, session: Session) -> None:
                 version=session.version,
             )
             append([event])
-
-
-@dataclass(slots=True)
-class _Ingest:
-    """One attempt at one session."""
-
-    repository: Repository
-    session: Session
-    folder: SessionFolder
-    stores: list[Store]
-    submission: Submission | None
-    identifier: FormatIdentifier
-    told: Told
-
-    def run(self) -> Receipt:
-        """Pack everything, commit, and bring the evidence to the stores."""
-        before = self._take_up()
-        shared = sharings(self.stores)
-        with Assembly(self.repository, self.session, self.folder, self.stores, shared) as assembly:
-            steps = self._steps()
-            if before:
-                self._replay(assembly, steps, before)
-            else:
-                assembly.append(self._header())
-            done = self._manifest_landed(assembly)
-            if not done:
-                self._pack(assembly, steps)
-                same = self._same(assembly) if assembly.untouched else None
-                if same is not None:
-                    assembly.close()
-                    return self._already(same)
-            return self._commit(assembly, finished=done)
-
-    # ---- taking up -------------------------------------------------------------------------------------------------
-
-    def _take_up(self) -> int:
-        """Cut the manifest back to the last recorded pack; return how many entries it has then."""
-        with self.repository.reading() as view:
-            recorded = {row.pack for row in rows.every(view, rows.PackRow) if row.session == self.session.session}
-        last = None
-        for progress in self.folder.progress():
-            if progress.pack in recorded:
-                last = progress
-        with open(self.folder.manifest, "ab") as file:
-            file.truncate(last.manifest_bytes if last is not None else 0)
-        return last.entries if last is not None else 0
-
-    def _header(self) -> bytes:
-        session = self.session
-        values: dict[str, object] = {
-            "agent": session.agent,
-            "created": session.created,
-            "fonds": session.fonds,
-            "fonds_code": session.fonds_code,
-            "package": session.package,
-            "submission": self.submission.description if self.submission is not None else {"kind": "withdrawal"},
-            "title": session.title,
-            "version": session.version,
-            "writer": session.writer,
-        }
-        return header_line(values)
-
-    def _replay(self, assembly: Assembly, steps: Iterator[Step], count: int) -> None:
-        """Compare the entries that were packed already with the submission, which must not have changed."""
-        with open(self.folder.manifest, "rb") as file, ThreadPoolExecutor(max_workers=1) as pool:
-            next(file)
-            for line, step in zip(parsed_lines(file), steps, strict=False):
-                fixity = Fixity(line.size, line.blake3) if isinstance(line, FileLine) else None
-                found = None
-                if isinstance(step, SubmittedFile):
-                    assert self.submission is not None
-                    measured = read(self.submission, step, pool).fixity
-                    found = Fixity(measured.size, measured.blake3)
-                elif isinstance(step, Kept):
-                    found = Fixity(step.line.size, step.line.blake3)
-                if step.path != line.path or found != fixity:
-                    raise SessionChangedError(path=shown(step.path), session=self.session.session)
-                assembly.replay(line.path, fixity)
-                self.told(1, line.size if isinstance(line, FileLine) else 0)
-                if assembly.counts.entries == count:
-                    return
-
-    def _manifest_landed(self, assembly: Assembly) -> bool:
-        """Tell whether an earlier attempt got as far as the manifest."""
-        return self._landed_manifest(assembly.packs) is not None
-
-    def _landed_manifest(self, packs: list[str]) -> ManifestRow | None:
-        with self.repository.reading() as view:
-            found = rows.every(view, ManifestRow, self.session.package, f"{self.session.version:06d}")
-            return next((row for row in found if row.pack in packs), None)
-
-    # ---- packing ---------------------------------------------------------------------------------------------------
-
-    def _steps(self) -> Iterator[Step]:
-        if self.session.mode == "new" and not self.session.withdrawn:
-            assert self.submission is not None
-            yield from self.submission.entries()
-            return
-        with self.repository.reading() as view:
-            row = version_row(view, self.session.package, self.session.version - 1)
-            with open(self.folder.previous, "wb") as file:
-                file.writelines(manifest_lines(view, self.stores, row))
-        withdrawn = {os.fsencode(path) for path in self.session.withdrawn}
-        entries = self.submission.entries() if self.submission is not None else iter(())
-        yield from merged(self.folder.previous, entries, mode=self.session.mode, withdrawn=withdrawn)
-
-    def _pack(self, assembly: Assembly, steps: Iterator[Step]) -> None:
-        identifying = not isinstance(self.identifier, NoIdentification)
-        with ThreadPoolExecutor(max_workers=1) as pool:
-            if self.submission is not None:
-                steps = ahead(self.submission, steps)
-            for number, step in enumerate(steps):
-                if number % STOP_EVERY == 0 and self.repository.world.stopping():
-                    assembly.checkpoint()
-                    raise StoppedError
-                if isinstance(step, EmptyFolder):
-                    assembly.add_folder(step.path)
-                elif isinstance(step, Kept):
-                    assembly.keep_file(step.path, Fixity(step.line.size, step.line.blake3), step.raw)
-                    self.told(1, step.line.size)
-                else:
-                    self._pack_file(assembly, step, pool, identifying=identifying)
-        assembly.end_of_entries()
-
-    def _pack_file(
-        self, assembly: Assembly, file: SubmittedFile, pool: ThreadPoolExecutor, *, identifying: bool
-    ) -> None:
-        assert self.submission is not None
-        content = read(self.submission, file, pool)
-        answer = None
-        if identifying:
-            answer = self.identifier.submit(content.sample(os.fsdecode(os.path.basename(file.path))))
-        supplied = self.submission.supplied(file.path)
-        more: dict[str, object] = {}
-        if supplied:
-            more["supplied"] = [{"algorithm": one.algorithm, "value": one.value} for one in supplied]
-        pieces = content.data if hasattr(content, "data") else content
-        assembly.add_file(file.path, content.fixity, pieces, mtime_ns=file.mtime_ns, answer=answer, more=more)
-        self.told(1, content.fixity.size)
-
-    # ---- committing ------------------------------------------------------------------------------------------------
-
-    def _same(self, assembly: Assembly) -> VersionRow | None:
-        """Return the version that holds just this already."""
-        digest = assembly.content.hexdigest()
-        with self.repository.reading() as view:
-            for row in rows.every(view, VersionRow):
-                same = row.fonds == self.session.fonds and row.content == digest
-                head = rows.one(view, PackageRow, row.package)
-                is_latest = head is not None and head.latest == row.version
-                if same and is_latest and (self.session.mode == "new" or row.package == self.session.package):
-                    return row
-        return None
-
-    def _already(self, row: VersionRow) -> Receipt:
-        abandon(self.repository, self.session.session)
-        with self.repository.reading() as view:
-            short, fewest = self._shortage(view, row.packs + row.references)
-        return Receipt(
-            package=row.package,
-            version=row.version,
-            files=row.files,
-            bytes=row.byte_count,
-            packs=row.packs,
-            copies=fewest,
-            under_replicated=short,
-            already=True,
-        )
-
-    def _commit(self, assembly: Assembly, *, finished: bool) -> Receipt:
-        session, counts = self.session, assembly.counts
-        if finished:
-            landed = self._landed_manifest(assembly.packs)
-            assert landed is not None
-            fixity, place = Fixity(landed.size, landed.blake3), landed.pack
-        else:
-            fixity, line = self._finish_manifest(assembly)
-            place = assembly.finish(fixity, line)
-        references = sorted(assembly.references - set(assembly.packs))
-        with self.repository.deciding() as (view, append):
-            short, fewest = self._shortage(view, assembly.packs)
-            bad = [pack for pack in assembly.relied_on if self._shortage(view, [pack])[0]]
-            if bad:
-                raise CopiesWentBadError(packs=len(bad))
-            append(
-                [
-                    self.repository.event(
-                        EventType.INGESTION,
-                        fonds=session.fonds,
-                        outcome="warning" if short else "success",
-                        session=session.session,
-                        package=session.package,
-                        version=session.version,
-                        manifest_pack=place,
-                        manifest_blake3=fixity.blake3,
-                        manifest_size=fixity.size,
-                        content=assembly.content.hexdigest(),
-                        files=counts.files,
-                        folders=counts.folders,
-                        bytes=counts.bytes,
-                        packs=list(assembly.packs),
-                        references=references,
-                        copies=fewest,
-                    )
-                ]
-            )
-        evidence = push(self.repository, self.stores)
-        warnings = [f"{shown(one.path)}: {one.detail}" for one in self.submission.warnings] if self.submission else []
-        return Receipt(
-            package=session.package,
-            version=session.version,
-            files=counts.files,
-            bytes=counts.bytes,
-            packs=list(assembly.packs),
-            copies=fewest,
-            under_replicated=short or not evidence.enough,
-            warnings=warnings,
-            failures={**assembly.failures, **evidence.failures},
-        )
-
-    def _finish_manifest(self, assembly: Assembly) -> tuple[Fixity, ManifestLine]:
-        counts, session = assembly.counts, self.session
-        measuring = Measuring()
-        with open(self.folder.manifest, "rb") as file:
-            while data := file.read(1 << 20):
-                measuring.update(data)
-        line = trailer_line(counts.files, counts.folders, counts.bytes, measuring.fixity().blake3)
-        assembly.append(line)
-        measuring.update(line)
-        described = ManifestLine(
-            session.package, session.version, session.title, counts.files, counts.folders, counts.bytes
-        )
-        return measuring.fixity(), described
-
-    def _shortage(self, view: View, packs: list[str]) -> tuple[bool, int]:
-        """Tell whether any pack has fewer good copies than the policy asks, and the smallest number there is."""
-        store_rows = attached(view)
-        shared = sharings(self.stores)
-        holders = [good_holders(view, pack, store_rows) for pack in packs]
-        short = any(not satisfies(self.repository.configuration.policy, one, shared) for one in holders)
-        return short, min((len(one) for one in holders), default=0)
-
-
-def abandoned(repository: Repository, session: str) -> None:
-    """Give an ingest up: its packs, which nothing refers to, are removed from the stores."""
-    folder = folder_of(repository.staging, session)
-    abandon(repository, session)
-    clear(folder)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from xml.etree import ElementTree as ET
 
+from preservation.attachment import add
 from preservation.creation import create
 from preservation.dissemination.copying import Counts, Outgoing, Version
 from preservation.dissemination.premis import NAMESPACE
@@ -18,7 +19,6 @@ from preservation.formats.identification import NoIdentification
 from preservation.ingest import Receipt, Request, ingest
 from preservation.manifest import file_line, folder_line, header_line, trailer_line
 from preservation.repository import Repository, World
-from preservation.stores import add
 
 PACKAGE = "01900000-0000-7000-8000-0000000000aa"
 TIME_NS = 1_500_000_000_123_456_000

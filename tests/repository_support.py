@@ -10,7 +10,7 @@ from submission_support import write
 
 from audits.run import Scope
 from audits.run import audit as run_audit
-from preservation import fonds, stores
+from preservation import attachment, fonds, stores
 from preservation.catalog import rows
 from preservation.catalog.catalog import Catalog
 from preservation.catalog.rows import CopyRow, PackRow, StoreRow
@@ -83,7 +83,7 @@ def made(folder, *, store_names=("a", "b"), copies=2):
     if copies != 2:
         configure(place, "copies = 2", f"copies = {copies}")
     for name in store_names:
-        stores.add(place.open(), name, place.url(name), site=f"site {name}")
+        attachment.add(place.open(), name, place.url(name), site=f"site {name}")
     fonds.open_fonds(place.open(), FONDS, "Phông UBND xã Tân Lập")
     return place
 

@@ -20,10 +20,11 @@ from repository_support import (
     tree,
 )
 
-from preservation import stores
+from preservation import attachment
+from preservation.attachment import StoreExistsError, StoreNeededError
 from preservation.creation import create
 from preservation.replication import replicate
-from preservation.stores import NoSuchStoreError, StoreExistsError, StoreNeededError
+from preservation.stores import NoSuchStoreError
 from storage_backends.errors import StoreUnavailableError
 
 FILES = {b"a/one.txt": b"one", "b/Quyết định.txt".encode(): b"two" * 9000, b"empty": b""}
@@ -40,7 +41,7 @@ def packs_on(place, name):
 
 def test_a_new_store_gets_every_pack_and_its_sidecars(place):
     submit_files(place, FILES)
-    stores.add(place.open(), "c", place.url("c"), site="site c")
+    attachment.add(place.open(), "c", place.url("c"), site="site c")
 
     result = replicate(place.open(), nothing)
 
@@ -94,7 +95,7 @@ def test_a_damaged_source_is_never_copied(place):
     row = pack_rows(place)[0]
     right = pack_file(place, "a", row).read_bytes()
     flip(pack_file(place, "a", row), 3000)
-    stores.add(place.open(), "c", place.url("c"), site="site c")
+    attachment.add(place.open(), "c", place.url("c"), site="site c")
 
     replicate(place.open(), nothing)
 
@@ -104,7 +105,7 @@ def test_a_damaged_source_is_never_copied(place):
 def test_wrong_bytes_under_the_right_name_are_set_aside_and_never_adopted(place):
     submit_files(place, FILES)
     row = pack_rows(place)[0]
-    stores.add(place.open(), "c", place.url("c"), site="site c")
+    attachment.add(place.open(), "c", place.url("c"), site="site c")
     target = pack_file(place, "c", row)
     target.parent.mkdir(parents=True)
     target.write_bytes(b"a name proves nothing")
@@ -118,7 +119,7 @@ def test_wrong_bytes_under_the_right_name_are_set_aside_and_never_adopted(place)
 def test_right_bytes_that_are_there_already_are_adopted(place):
     submit_files(place, FILES)
     row = pack_rows(place)[0]
-    stores.add(place.open(), "c", place.url("c"), site="site c")
+    attachment.add(place.open(), "c", place.url("c"), site="site c")
     target = pack_file(place, "c", row)
     target.parent.mkdir(parents=True)
     target.write_bytes(pack_file(place, "a", row).read_bytes())
@@ -135,7 +136,7 @@ def test_a_store_cannot_be_detached_while_the_policy_needs_it(place):
     submit_files(place, FILES)
 
     with pytest.raises(StoreNeededError):
-        stores.detach(place.open(), "b", lost=False)
+        attachment.detach(place.open(), "b", lost=False)
 
     assert "attached" == store_rows(place)["b"].state
 
@@ -143,7 +144,7 @@ def test_a_store_cannot_be_detached_while_the_policy_needs_it(place):
 def test_a_lost_store_is_recorded_and_its_copies_are_no_longer_expected(place):
     submit_files(place, FILES)
 
-    stores.detach(place.open(), "b", lost=True)
+    attachment.detach(place.open(), "b", lost=True)
 
     assert "lost" == store_rows(place)["b"].state
     report = audit(place)
@@ -153,11 +154,11 @@ def test_a_lost_store_is_recorded_and_its_copies_are_no_longer_expected(place):
 
 def test_a_store_that_is_not_needed_is_detached_and_can_come_back(place):
     submit_files(place, FILES)
-    stores.add(place.open(), "c", place.url("c"), site="site c")
+    attachment.add(place.open(), "c", place.url("c"), site="site c")
     replicate(place.open(), nothing)
 
-    stores.detach(place.open(), "a", lost=False)
-    stores.add(place.open(), "a", place.url("a"), site="site a")
+    attachment.detach(place.open(), "a", lost=False)
+    attachment.add(place.open(), "a", place.url("a"), site="site a")
     result = replicate(place.open(), nothing)
 
     assert 1 == result.copied
@@ -168,7 +169,7 @@ def test_a_store_that_has_moved_keeps_its_copies(place):
     submit_files(place, FILES)
     place.store("b").rename(place.store("moved"))
 
-    stores.add(place.open(), "b", place.url("moved"), site="site b")
+    attachment.add(place.open(), "b", place.url("moved"), site="site b")
 
     assert 2 == audit(place).coverage.verified
     assert place.url("moved") == store_rows(place)["b"].url
@@ -176,7 +177,7 @@ def test_a_store_that_has_moved_keeps_its_copies(place):
 
 def test_a_name_stands_for_one_store_only(place):
     with pytest.raises(StoreExistsError):
-        stores.add(place.open(), "a", place.url("elsewhere"), site="x")
+        attachment.add(place.open(), "a", place.url("elsewhere"), site="x")
 
     assert not place.store("elsewhere").exists()
 
@@ -185,15 +186,15 @@ def test_a_store_of_another_repository_is_refused(place, tmp_path):
     (tmp_path / "other").mkdir()
     other = Place(tmp_path / "other", random=Random(2).randbytes)
     create(other.path, other.world)
-    stores.add(other.open(), "theirs", other.url("theirs"), site="x")
+    attachment.add(other.open(), "theirs", other.url("theirs"), site="x")
 
     with pytest.raises(StoreExistsError):
-        stores.add(place.open(), "c", other.url("theirs"), site="x")
+        attachment.add(place.open(), "c", other.url("theirs"), site="x")
 
 
 def test_a_store_that_is_not_there_cannot_be_detached(place):
     with pytest.raises(NoSuchStoreError):
-        stores.detach(place.open(), "nobody", lost=False)
+        attachment.detach(place.open(), "nobody", lost=False)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,7 @@ def test_copies_that_are_not_different_enough_do_not_count(place, old, new):
 
 
 def test_two_stores_on_one_file_system_are_said_to_share_it(place):
-    _, shared = stores.add(place.open(), "c", place.url("c"), site="site c")
+    _, shared = attachment.add(place.open(), "c", place.url("c"), site="site c")
 
     assert {"file system"} == {one.what for one in shared}
     assert ("a", "b") in {(one.first, one.second) for one in shared}

@@ -7,7 +7,7 @@ import pytest
 from repository_support import audit, configure, copy_rows, flip, made, pack_file, pack_rows, submit_files
 
 from audits.scheduler import in_window, run_due, serve
-from preservation import stores
+from preservation import attachment
 from preservation.configuration import AuditPolicy, ConfigurationError
 
 
@@ -56,7 +56,7 @@ def test_every_copy_is_verified_within_the_age(place):
 
 
 def test_a_new_store_is_filled_before_the_audit(place):
-    stores.add(place.open(), "c", place.url("c"), site="c")
+    attachment.add(place.open(), "c", place.url("c"), site="c")
 
     assert ["replicate", "audit"] == [name for name, _ in run(place)]
 

@@ -1,0 +1,117 @@
+"""The life of a store: attached, moved, detached, lost."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from preservation.catalog import rows
+from preservation.catalog.rows import PackRow, StoreRow, StoreState
+from preservation.evidence import push
+from preservation.ledger.events import EventType
+from preservation.repository import Repository
+from preservation.stores import Sharing, all_open, attached, good_holders, satisfies, sharings, store_named
+from storage_backends import locations
+from storage_backends.errors import MocbanError, marked
+
+
+class StoreExistsError(MocbanError):
+    """The name or the place is taken."""
+
+    template = marked("{name}: {reason}")
+
+
+class StoreNeededError(MocbanError):
+    """The store holds copies without which the policy would not be met."""
+
+    template = marked(
+        "{name} cannot be detached: {packs} packs would have fewer copies than the policy asks. Add another store and "
+        "run 'mocban replicate', or record its loss with --lost"
+    )
+
+
+def add(
+    repository: Repository, name: str, url: str, *, site: str, vendor: str = "", admin_domain: str = ""
+) -> tuple[StoreRow, list[Sharing]]:
+    """Attach a store, or tell where a known one has gone; return it and what it shares with others.
+
+    Adding the same store again changes nothing.
+
+    Raises:
+        StoreExistsError: the name stands for another store, or the place belongs to another repository's store.
+    """
+    url = locations.checked_url(url)
+    medium = locations.medium_of(url)
+    with repository.reading() as view:
+        known = attached(view)
+        by_name = {row.name: row for row in known}
+        by_id = {row.store: row for row in rows.every(view, StoreRow)}
+    found = locations.stored_id(url)
+    if found is None and name in by_name:
+        raise StoreExistsError(name=name, reason=f"this name stands for a store at {by_name[name].url} already")
+    if found is not None and found not in by_id:
+        raise StoreExistsError(name=url, reason="this place belongs to a store of another repository")
+    if found is not None:
+        return _known_again(repository, by_id[found], name, url, known)
+    row = StoreRow(
+        store=repository.new_id(),
+        name=name,
+        url=url,
+        medium=medium,
+        site=site,
+        vendor=vendor,
+        admin_domain=admin_domain,
+        state=StoreState.ATTACHED,
+        added="",
+    )
+    locations.initialise_store(url, row.store)
+    return _attached(repository, EventType.STORE_ADDED, row)
+
+
+def _known_again(
+    repository: Repository, row: StoreRow, name: str, url: str, known: Sequence[StoreRow]
+) -> tuple[StoreRow, list[Sharing]]:
+    if any(other.name == name and other.store != row.store for other in known):
+        raise StoreExistsError(name=name, reason="this name stands for another store")
+    if row.state == StoreState.ATTACHED and row.name == name and row.url == url:
+        with repository.reading() as view, all_open(attached(view)) as stores:
+            return row, sharings(stores)
+    changed = dataclasses.replace(row, name=name, url=url, state=StoreState.ATTACHED)
+    return _attached(repository, EventType.STORE_RELOCATED, changed)
+
+
+def _attached(repository: Repository, kind: EventType, row: StoreRow) -> tuple[StoreRow, list[Sharing]]:
+    detail = {
+        "store": row.store,
+        "name": row.name,
+        "url": row.url,
+        "medium": row.medium,
+        "site": row.site,
+        "vendor": row.vendor,
+        "admin_domain": row.admin_domain,
+    }
+    repository.record([repository.event(kind, **detail)])
+    with repository.reading() as view, all_open(attached(view)) as stores:
+        push(repository, stores)
+        return row, sharings(stores)
+
+
+def detach(repository: Repository, name: str, *, lost: bool) -> StoreRow:
+    """Stop counting on a store; its bytes are not touched.
+
+    Raises:
+        StoreNeededError: packs would be left with fewer copies than the policy asks, and the store is not lost.
+    """
+    with repository.deciding() as (view, append):
+        row = store_named(view, name)
+        remaining = [other for other in attached(view) if other.store != row.store]
+        if not lost:
+            short = sum(
+                1
+                for pack in rows.every(view, PackRow)
+                if pack.state in rows.EXPECTED_STATES
+                and not satisfies(repository.configuration.policy, good_holders(view, pack.pack, remaining))
+            )
+            if short:
+                raise StoreNeededError(name=name, packs=short)
+        kind = EventType.STORE_LOST if lost else EventType.STORE_DETACHED
+        append([repository.event(kind, store=row.store)])
+    return row
