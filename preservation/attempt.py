@@ -17,7 +17,7 @@ from preservation.ledger.events import EventType
 from preservation.manifest import FileLine, header_line, trailer_line
 from preservation.packages import manifest_lines, version_row
 from preservation.packs.index import ManifestLine
-from preservation.reading import ahead, read
+from preservation.reading import SMALL, ahead, read
 from preservation.repository import Repository
 from preservation.session import Session, SessionChangedError, SessionFolder
 from preservation.stopping import StoppedError
@@ -28,7 +28,7 @@ from preservation.versions import Kept, Step, merged, parsed_lines
 from storage_backends.errors import MocbanError, marked
 
 STOP_EVERY = 64
-"""Files after which an attempt looks up whether it shall stop."""
+"""Small files after which an attempt looks up whether it shall stop; it does so before each large one."""
 
 
 class CopiesWentBadError(MocbanError):
@@ -169,7 +169,8 @@ class Attempt:
             if self.submission is not None:
                 steps = ahead(self.submission, steps)
             for number, step in enumerate(steps):
-                if number % STOP_EVERY == 0 and self.repository.world.stopping():
+                is_large = isinstance(step, SubmittedFile) and step.size > SMALL
+                if (is_large or number % STOP_EVERY == 0) and self.repository.world.stopping():
                     assembly.checkpoint()
                     raise StoppedError
                 if isinstance(step, EmptyFolder):
