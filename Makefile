@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 BIN := .venv/bin
 READY := .venv/ready
 CODE := cli.py commands audits preservation storage_backends
-ALL := $(CODE) tests demo benchmarks
+ALL := $(CODE) tests demo $(wildcard benchmarks)
 # The fast tests about the tree itself, which `check` runs so that `test` need not.
 HOUSE := tests/test_documentation.py tests/test_packaging.py tests/test_tidy.py
 PYTEST := $(BIN)/python -m pytest -q
