@@ -6,7 +6,7 @@ the manifest; then, under the ledger's lock, the event that makes the package; t
 
 import os
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from preservation.abandoning import abandon
 from preservation.attempt import Attempt, Receipt, Told
@@ -14,7 +14,7 @@ from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import FondsRow, ManifestRow, SessionRow
 from preservation.formats.identification import FormatIdentifier
-from preservation.housekeeping import clean
+from preservation.housekeeping import clean, committed
 from preservation.ledger.events import EventType
 from preservation.packages import version_row
 from preservation.repository import Repository
@@ -75,22 +75,27 @@ def ingest(repository: Repository, request: Request, identifier: FormatIdentifie
         with repository.reading() as view:
             _check_stores(view)
             wanted = _wanted(repository, view, request)
-        clean(repository)
         folder, session = _session(repository, wanted)
         stack.enter_context(worked_on(folder, session.session))
+        clean(repository)
         submission = None
         if session.source:
             submission = _scanned(repository, session, folder, stack)
-        _recorded(repository, session)
+        with repository.reading() as view:
+            done = committed(view, session)
+        if done is None:
+            _recorded(repository, session)
         stores = stack.enter_context(all_open(_rows(repository)))
         work = Attempt(repository, session, folder, stores, submission, identifier, told)
         try:
-            receipt = work.run()
+            receipt = work.run() if done is None else work.confirmed(done)
         except SubmissionRefusedError:
-            abandon(repository, session.session)
+            if done is None:
+                abandon(repository, session.session)
+            clear(folder)
             raise
         clear(folder)
-    return receipt
+    return receipt or ingest(repository, request, identifier, told)
 
 
 def _rows(repository: Repository) -> list[rows.StoreRow]:
@@ -135,9 +140,15 @@ def _wanted(repository: Repository, view: View, request: Request) -> Session:
 
 
 def _session(repository: Repository, wanted: Session) -> tuple[SessionFolder, Session]:
-    for folder, session in open_sessions(repository.staging):
-        if session.asks_like(wanted):
-            return folder, session
+    """Return the session that asks for the same, or a new one.
+
+    One that was committed and not acknowledged counts too, although its version is the latest now and not the next.
+    """
+    with repository.reading() as view:
+        for folder, session in open_sessions(repository.staging):
+            again = session.asks_like(replace(wanted, version=session.version)) and committed(view, session) is not None
+            if again or session.asks_like(wanted):
+                return folder, session
     return begin(repository.staging, wanted), wanted
 
 
