@@ -1,6 +1,6 @@
 """The one door to RocksDB: each guard here answers a failure that was measured with rocksdb-py 0.0.6.
 
-- An iterator that outlives its database aborts the process: only ``scan`` touches one, and closes it.
+- An iterator that outlives its database aborts the process: only ``scan`` has one, and closing ends those left open.
 - ``create_if_missing`` after a lost CURRENT file deletes the data: creating is explicit and refuses old files.
 - Its errors may be ``BaseException``: everything is caught and translated.
 - A handle is useless after ``fork``: refused.
@@ -57,6 +57,7 @@ class Database:
         self.place = place
         self._handle = handle
         self._owner = os.getpid()
+        self._scans: list[Any] = []
 
     def _call(self, call: Callable[[Any], T]) -> T:
         handle = self._handle
@@ -79,8 +80,11 @@ class Database:
     def scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """Yield every (key, value) whose key starts with ``prefix``, in key order."""
         entries = self._call(lambda handle: handle.iterator(mode="from", key=prefix))
+        self._scans.append(entries)
         try:
             while True:
+                if self._handle is None:
+                    raise CatalogError(place=self.place, reason="a scan went on after it was closed")
                 try:
                     key, value = next(entries)
                 except StopIteration:
@@ -91,6 +95,11 @@ class Database:
                     return
                 yield key, value
         finally:
+            self._end(entries)
+
+    def _end(self, entries: Any) -> None:
+        if entries in self._scans:
+            self._scans.remove(entries)
             entries.close()
 
     def write(self, changes: Mapping[bytes, bytes | None]) -> None:
@@ -108,8 +117,10 @@ class Database:
         self._call(lambda handle: handle.flush())
 
     def close(self) -> None:
-        """Close; harmless a second time."""
+        """Close, and end every scan that somebody began and did not finish; harmless a second time."""
         handle, self._handle = self._handle, None
+        for entries in self._scans[:]:
+            self._end(entries)
         if handle is not None and os.getpid() == self._owner:
             _guarded(self.place, handle.close)
 
