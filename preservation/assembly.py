@@ -185,15 +185,18 @@ class Assembly:
         self.counts.entries += 1
         self._journal.write(folder_line(path))
 
-    def replay(self, path: bytes, fixity: Fixity | None) -> None:
-        """Take in an entry that an earlier attempt has packed already: a file with its digests, or an empty folder."""
+    def replay(self, path: bytes, fixity: Fixity | None) -> bool:
+        """Take in an entry that an earlier attempt has packed already: a file with its digests, or an empty folder.
+
+        Return whether its object can be had from packs that are good enough, as it could when it was packed.
+        """
         if fixity is None:
             self.content.add(path, "", 0)
             self.counts.folders += 1
             self.counts.entries += 1
-            return
-        self._is_known(fixity.blake3)
+            return True
         self._count(path, fixity)
+        return self._is_known(fixity.blake3)
 
     def _count(self, path: bytes, fixity: Fixity) -> None:
         self.content.add(path, fixity.blake3, fixity.size)
