@@ -24,6 +24,13 @@ class NotInPackageError(SubmissionRefusedError):
     template = marked("{path} is not in the package; nothing was changed")
 
 
+class PathConflictError(SubmissionRefusedError):
+    """A path would be a file and a folder at once."""
+
+    code = "path-conflict"
+    template = marked("{path} cannot be in a package in which {file} is a file")
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A file of the version before, kept as it is; ``raw`` is its line."""
@@ -62,7 +69,7 @@ def _kept(previous: str) -> Iterator[Kept | EmptyFolder]:
 
 
 def merged(previous: str, entries: Iterator[Entry], *, mode: str, withdrawn: set[bytes]) -> Iterator[Step]:
-    """Yield what the new version consists of.
+    """Yield what the new version consists of: each path once, no path both a file and a folder.
 
     Args:
         previous: the file with the manifest of the version before.
@@ -71,8 +78,33 @@ def merged(previous: str, entries: Iterator[Entry], *, mode: str, withdrawn: set
         withdrawn: paths of the version before that the new one shall not have; a folder's path stands for all in it.
 
     Raises:
-        AlreadyInPackageError, NotInPackageError: what is asked does not fit the package.
+        AlreadyInPackageError, NotInPackageError, PathConflictError: what is asked does not fit the package.
     """
+    yield from _fitting(_joined(previous, entries, mode=mode, withdrawn=withdrawn))
+
+
+def _fitting(steps: Iterator[Step]) -> Iterator[Step]:
+    """Give the steps on without folders that are not empty any more; refuse what lies below a file."""
+    above: list[bytes] = []  # the files whose paths the present one begins with: in byte order no others can matter
+    folder: EmptyFolder | None = None
+    for step in steps:
+        above = [file for file in above if step.path.startswith(file)]
+        for file in above:
+            if step.path.startswith(file + b"/"):
+                raise PathConflictError(path=shown(step.path), file=shown(file))
+        if folder is not None and not step.path.startswith(folder.path):
+            yield folder
+        folder = None
+        if isinstance(step, EmptyFolder):
+            folder = step
+            continue
+        above.append(step.path)
+        yield step
+    if folder is not None:
+        yield folder
+
+
+def _joined(previous: str, entries: Iterator[Entry], *, mode: str, withdrawn: set[bytes]) -> Iterator[Step]:
     unseen = set(withdrawn)
     old, new = _kept(previous), iter(entries)
     kept, added = next(old, None), next(new, None)
@@ -91,7 +123,10 @@ def merged(previous: str, entries: Iterator[Entry], *, mode: str, withdrawn: set
             yield added
             added = next(new, None)
         else:
-            if mode == "add" and isinstance(added, SubmittedFile):
+            place = _withdrawn_as(kept.path, withdrawn)
+            if place is not None:
+                unseen.discard(place)
+            elif mode == "add" and isinstance(added, SubmittedFile):
                 raise AlreadyInPackageError(path=shown(added.path))
             yield added
             kept, added = next(old, None), next(new, None)
