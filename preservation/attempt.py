@@ -15,7 +15,7 @@ from preservation.evidence import push
 from preservation.fixity import Fixity, Measuring
 from preservation.formats.identification import FormatIdentifier, NoIdentification
 from preservation.ledger.events import EventType
-from preservation.manifest import FileLine, header_line, trailer_line
+from preservation.manifest import Content, FileLine, header_line, trailer_line
 from preservation.packages import manifest_lines, version_row
 from preservation.packs.index import ManifestLine
 from preservation.reading import SMALL, ahead, read
@@ -104,7 +104,12 @@ class Attempt:
     def _take_up(self) -> int:
         """Cut the manifest back to the last recorded pack; return how many entries it has then."""
         with self.repository.reading() as view:
-            recorded = {row.pack for row in rows.every(view, rows.PackRow) if row.session == self.session.session}
+            recorded = {
+                row.pack
+                for row in rows.every(view, rows.PackRow)
+                # what was given up again is no longer on the stores
+                if row.session == self.session.session and row.state == rows.PackState.PENDING
+            }
         last = None
         for progress in self.folder.progress():
             if progress.pack in recorded:
@@ -134,20 +139,35 @@ class Attempt:
             next(file)
             for line, step in zip(parsed_lines(file), steps, strict=False):
                 fixity = Fixity(line.size, line.blake3) if isinstance(line, FileLine) else None
-                found = None
-                if isinstance(step, SubmittedFile):
-                    assert self.submission is not None
-                    measured = read(self.submission, step, pool).fixity
-                    found = Fixity(measured.size, measured.blake3)
-                elif isinstance(step, Kept):
-                    found = Fixity(step.line.size, step.line.blake3)
-                if step.path != line.path or found != fixity:
+                if step.path != line.path or self._fixity_of(step, pool) != fixity:
                     raise SessionChangedError(path=shown(step.path), session=self.session.session)
                 if not assembly.replay(line.path, fixity):
                     raise CopiesWentBadError(packs=1)
                 self.told(1, line.size if isinstance(line, FileLine) else 0)
                 if assembly.counts.entries == count:
                     return
+
+    def _fixity_of(self, step: Step, pool: ThreadPoolExecutor) -> Fixity | None:
+        """Return size and BLAKE3 of a file as it is now; nothing for an empty folder."""
+        if isinstance(step, EmptyFolder):
+            return None
+        if isinstance(step, Kept):
+            return Fixity(step.line.size, step.line.blake3)
+        assert self.submission is not None
+        measured = read(self.submission, step, pool).fixity
+        return Fixity(measured.size, measured.blake3)
+
+    def confirmed(self, row: VersionRow) -> Receipt | None:
+        """Acknowledge the version that an earlier attempt committed and could not acknowledge any more.
+
+        Nothing is returned, and nothing changed, if the submission is not what that attempt took.
+        """
+        content = Content()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            for step in self._steps():
+                fixity = self._fixity_of(step, pool) or Fixity(0, "")
+                content.add(step.path, fixity.blake3, fixity.size)
+        return self._kept(row) if content.hexdigest() == row.content else None
 
     def _manifest_landed(self, assembly: Assembly) -> bool:
         """Tell whether an earlier attempt got as far as the manifest."""
@@ -224,6 +244,11 @@ class Attempt:
 
     def _already(self, row: VersionRow) -> Receipt:
         abandon(self.repository, self.session.session)
+        return self._kept(row)
+
+    def _kept(self, row: VersionRow) -> Receipt:
+        """Return the receipt of a version that is there; its evidence may not have come to the stores yet."""
+        evidence = push(self.repository, self.stores)
         with self.repository.reading() as view:
             short, fewest = self._shortage(view, row.packs + row.references)
         return Receipt(
@@ -233,8 +258,9 @@ class Attempt:
             bytes=row.byte_count,
             packs=row.packs,
             copies=fewest,
-            under_replicated=short,
+            under_replicated=short or not evidence.enough,
             already=True,
+            failures=evidence.failures,
         )
 
     def _commit(self, assembly: Assembly, *, finished: bool) -> Receipt:
