@@ -40,7 +40,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command; ``ingest abandon`` is one although ``ingest`` takes a path."""
         pair = " ".join(args[:2])
-        if pair in ENTRIES and len(args) > 1:
+        if not self.prefix and pair in ENTRIES and len(args) > 1:
             return pair, self.get_command(ctx, pair), args[2:]
         return super().resolve_command(ctx, args)
 
