@@ -173,13 +173,14 @@ def mo_bytes(catalog: Catalog) -> bytes:
 
 
 def main() -> int:
-    """Write both files of every language; the status is 1 if a text is untranslated."""
-    missing = 0
+    """Write both files of every language and name what is not translated yet; the status is 1 if anything is not."""
+    missing: list[str] = []
     for language in LANGUAGES:
         catalog = updated(language)
         po_path(language).write_bytes(po_bytes(catalog))
         po_path(language).with_suffix(".mo").write_bytes(mo_bytes(catalog))
-        missing += sum(1 for message in catalog if message.id and not message.string)
+        missing += [f"{language}: {message.id}" for message in catalog if message.id and not message.string]
+    sys.stderr.write("".join(f"not translated: {text}\n" for text in missing))
     return 1 if missing else 0
 
 
