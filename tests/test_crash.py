@@ -1,0 +1,97 @@
+"""Every verb that writes, killed or refused at each of its distinct system calls: nothing acknowledged is ever lost.
+
+By default each distinct call site is killed once, at least 60 points a verb, and refused once (EIO or ENOSPC);
+``MOCBAN_CRASH=all`` tries each point of a verb with each fault, which takes hours.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+
+import pytest
+from crash_support import EIO, ENOSPC, KILL, VERBS, Lane, chosen, success_in_spite_of, tried_all
+
+POINTS = 60
+"""The least number of points at which each verb is killed."""
+
+FULL = {"write", "mkdir", "openat", "ftruncate"}
+"""What fails with ENOSPC first of all; the others are given EIO."""
+
+ALL = os.environ.get("MOCBAN_CRASH") == "all"
+LANES = 1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1)
+MEMORY = "/dev/shm"
+
+
+@cache
+def why_not():
+    """Return why system calls cannot be tampered with here; nothing if they can."""
+    if shutil.which("strace") is None:
+        return "strace is not installed"
+    command = ["strace", "-f", "-o", os.devnull, "-e", "inject=fsync:error=EIO", "true"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"strace may not trace: {result.stderr.strip()[:200]}" if result.returncode else ""
+
+
+@pytest.fixture
+def strace():
+    if reason := why_not():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"the crash tests cannot run: {reason}")
+        pytest.skip(reason)
+
+
+@pytest.fixture
+def place():
+    """SIGKILL loses no page cache, so that memory shows as much as a disk, and sooner."""
+    folder = tempfile.mkdtemp(prefix="crash-", dir=MEMORY if os.path.isdir(MEMORY) else None)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def broken_rules(outcomes):
+    return [(one.point, one.status, one.broken) for one in outcomes if one.broken]
+
+
+def sites(found):
+    """Return the distinct call sites that must have been tried; openat is not counted reliably."""
+    return {kind for kind in found if kind is not None and kind[0] != "openat"}
+
+
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_that_is_killed_loses_nothing_and_goes_on(verb, place):
+    points, most = Lane(place).points(verb)
+    picked = [points[number * len(points) // 3] for number in range(3)]
+    assert [] == broken_rules(tried_all(verb, picked, most, KILL, place, LANES))
+
+
+@pytest.mark.crash
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("verb", VERBS)
+def test_killed_at_every_distinct_call_site_a_verb_loses_nothing_and_goes_on(verb, place):
+    points, most = Lane(place).points(verb)
+    outcomes = tried_all(verb, points if ALL else chosen(points, POINTS), most, KILL, place, LANES)
+    hits = [one.hit for one in outcomes if one.hit is not None]
+    print(f"{verb}: killed at {len(hits)} points, {len(set(hits))} distinct call sites of {len(points)} calls")
+    assert [] == broken_rules(outcomes)
+    assert len(hits) >= min(POINTS, len(points)) * 0.95
+    assert set() == sites(point.kind for point in points) - sites(hits)
+
+
+@pytest.mark.crash
+@pytest.mark.usefixtures("strace")
+@pytest.mark.parametrize("fault", [EIO, ENOSPC])
+@pytest.mark.parametrize("verb", VERBS)
+def test_refused_at_every_distinct_call_site_a_verb_never_claims_success(verb, fault, place):
+    points, most = Lane(place).points(verb)
+    picked = points
+    if not ALL:
+        mine = [point for point in points if (point.kind[0] in FULL) == (fault == ENOSPC)]
+        picked = chosen([point for point in mine if not point.site.startswith("repo/catalog")], 0)
+    outcomes = tried_all(verb, picked, most, fault, place, LANES)
+    hits = [one.hit for one in outcomes if one.hit is not None]
+    print(f"{verb}: {fault} at {len(hits)} points, {sum(map(success_in_spite_of, hits))} of them must be told")
+    assert [] == broken_rules(outcomes)
+    assert set() == sites(point.kind for point in picked) - sites(hits)
