@@ -13,7 +13,9 @@ from preservation.catalog.rows import MarkRow
 from preservation.configuration import AuditPolicy, ConfigurationError
 from preservation.replication import Replicated, replicate, short_packs, wanting
 from preservation.repository import Repository
+from preservation.stopping import StoppedError
 from preservation.stores import attached
+from storage_backends.errors import MocbanError
 
 EVERY_SECONDS = 300
 """How often the service looks whether anything is due."""
@@ -28,21 +30,31 @@ def serve(
     once: bool,
     stopping: threading.Event,
     told: Callable[[str, Report | Replicated], None],
+    failed: Callable[[MocbanError], None],
 ) -> None:
-    """Run what is due, once or again and again until ``stopping`` is set; ``told`` hears of each piece of work.
+    """Run what is due, once or again and again until ``stopping`` is set.
+
+    ``told`` hears of each piece of work, ``failed`` of each that could not be done; the service goes on after that.
 
     Raises:
-        StoppedError: told to stop in the middle of a piece of work.
-        MocbanError: what a piece of work raised.
+        MocbanError: what a piece of work raised, if ``once``.
     """
     if once:
         run_due(open_repository(), told)
         return
     from apscheduler.schedulers.blocking import BlockingScheduler  # noqa: PLC0415 - costs every start 100 ms
 
+    def work() -> None:
+        try:
+            run_due(open_repository(), told)
+        except StoppedError:
+            stopping.set()
+        except MocbanError as error:
+            failed(error)
+
     scheduler = BlockingScheduler(timezone="UTC")
     scheduler.add_job(
-        lambda: run_due(open_repository(), told),
+        work,
         "interval",
         seconds=EVERY_SECONDS,
         next_run_time=datetime.now().astimezone(),

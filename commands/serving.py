@@ -9,7 +9,8 @@ from commands.shaping import command, json_option
 from commands.statuses import Status, gravest
 from commands.surroundings import Call
 from commands.wording import _
-from storage_backends.errors import marked
+from commands.wording import told as explained
+from storage_backends.errors import MocbanError, marked
 
 if TYPE_CHECKING:
     from audits.run import Report
@@ -53,9 +54,13 @@ def serve_command(call: Call, *, once: bool, as_json: bool) -> int:
         else:
             say(marked("{work}: done, nothing is open"), work=name)
 
+    def failed(error: MocbanError) -> None:
+        statuses.append(Status.ERROR)
+        note(marked("Error: {message}"), message=explained(error))
+
     call.reading()
     with call.stoppable():
-        serve(call.writing, once=once, stopping=call.stopped, told=told)
+        serve(call.writing, once=once, stopping=call.stopped, told=told, failed=failed)
     if call.stopped.is_set():
         note(marked("Stopped as asked"))
         return Status.INTERRUPTED

@@ -21,14 +21,14 @@ origin = "{origin}"
 
 [policy]
 # A package is acknowledged when each of its packs lies, read back and right, on this many stores ...
-# Một gói tin chỉ được xác nhận khi mỗi gói lưu trữ của nó đã nằm (đã đọc lại, đúng) trên từng này kho ...
+# Một gói tin chỉ được xác nhận khi mỗi gói lưu trữ của nó đã nằm (đã đọc lại, đúng) trên từng này nơi lưu ...
 copies = 2
 # ... at this many sites, on this many kinds of media, under this many administrations.
 # ... tại từng này địa điểm, trên từng này loại vật mang tin, dưới từng này đơn vị quản trị.
 sites = 1
 media = 1
 admin_domains = 1
-# true: two stores on one device count as one. / true: hai kho trên cùng một thiết bị chỉ tính là một.
+# true: two stores on one device count as one. / true: hai nơi lưu trên cùng thiết bị tính là một.
 independent = false
 
 [audit]

@@ -21,7 +21,7 @@ restore.sh                        copies all packages out, where links do not wo
 
 Tiếng Việt
 ----------
-Đây là một kho của một lưu trữ số. Có thể đọc kho này mà không cần bất kỳ chương trình nào của chúng tôi.
+Đây là một nơi lưu của một kho lưu trữ số. Có thể đọc nơi lưu này mà không cần chương trình nào của chúng tôi.
 
 packs/<phông>/<xx>/<mã băm>.tar   tài liệu, trong các tệp tar thông thường; tên tệp chính là mã băm BLAKE3 của nó
 indexes/                          nội dung từng gói (dạng văn bản) và mã băm của từng khối
@@ -32,13 +32,13 @@ restore.sh                        chép mọi gói tin ra ngoài, dùng khi hệ
 1. Kiểm tra:  với mỗi gói,     b3sum <gói>.tar    in lại đúng tên của gói.
 2. Giải nén:  mkdir restored; find packs -name '*.tar' -exec tar xf {} -C restored \\;
 3. Tài liệu nằm trong restored/packages/<gói tin>/v<phiên bản>/files/ với đúng tên gốc.
-   Nơi không dùng được liên kết:    sh restore.sh KHO NƠI_ĐẾN
-4. Bằng chương trình:          mocban rebuild --from file:///ĐƯỜNG/DẪN/KHO/NÀY KHO_MỚI
+   Nơi không dùng được liên kết:    sh restore.sh NƠI_LƯU NƠI_ĐẾN
+4. Bằng chương trình:          mocban rebuild --from file:///ĐƯỜNG/DẪN/NƠI/LƯU/NÀY KHO_MỚI
 """
 
 RESTORE_SCRIPT = r"""#!/bin/sh
 # Copies every package of a store out of its packs, as ordinary files, under their original names.
-# Chép mọi gói tin của một kho ra thành các tệp thông thường, với đúng tên gốc.
+# Chép mọi gói tin của một nơi lưu ra thành các tệp thông thường, với đúng tên gốc.
 #
 # usage: sh restore.sh STORE DESTINATION
 # needs: sh, tar, find, sed, cp, mkdir, od; b3sum if it is there (then every pack is checked first)

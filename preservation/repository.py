@@ -14,6 +14,7 @@ from preservation.ledger.events import Event, Record
 from preservation.ledger.files import create_file, locked
 from preservation.ledger.log import Ledger
 from preservation.sidecars import Sidecars
+from storage_backends.errors import MocbanError, marked
 
 
 class Surroundings(Protocol):
@@ -40,6 +41,12 @@ class Surroundings(Protocol):
     def stopping(self) -> bool:
         """Tell whether the work shall stop at the next checkpoint."""
         ...
+
+
+class NotPermittedError(MocbanError):
+    """The user may read the repository but not write to it."""
+
+    template = marked("{place}: this user may not write to the repository")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +109,14 @@ class Repository:
 
     @contextlib.contextmanager
     def copying(self) -> Iterator[None]:
-        """Keep other audits, repairs and replications away; ``LedgerBusyError`` if one does not end in time."""
+        """Keep other audits, repairs and replications away; ``LedgerBusyError`` if one does not end in time.
+
+        Raises:
+            NotPermittedError: this user may not write to the repository.
+        """
         path = os.path.join(self.path, "staging", "copies.lock")
+        if not os.access(self.staging, os.W_OK):
+            raise NotPermittedError(place=self.path)
         if not os.path.exists(path):
             with contextlib.suppress(FileExistsError):
                 create_file(path, b"")

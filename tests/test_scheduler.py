@@ -73,7 +73,9 @@ def test_damage_is_healed_when_its_turn_comes(place):
 def test_serving_once_runs_what_is_due_and_ends(place):
     heard = []
 
-    serve(place.open, once=True, stopping=threading.Event(), told=lambda name, _: heard.append(name))
+    serve(
+        place.open, once=True, stopping=threading.Event(), told=lambda name, _: heard.append(name), failed=heard.append
+    )
 
     assert ["audit"] == heard
 
@@ -86,13 +88,28 @@ def test_serving_on_runs_what_is_due_and_ends_when_told_to(place):
         stopping.set()
 
     service = threading.Thread(
-        target=serve, args=(place.open,), kwargs={"once": False, "stopping": stopping, "told": told}
+        target=serve,
+        args=(place.open,),
+        kwargs={"once": False, "stopping": stopping, "told": told, "failed": heard.append},
     )
     service.start()
     service.join(timeout=30)
 
     assert not service.is_alive()
     assert ["audit"] == heard
+
+
+def test_a_piece_of_work_that_fails_is_told_and_the_service_goes_on(place):
+    (place.folder / "repo" / "catalog" / "CURRENT").unlink()
+    stopping, failures = threading.Event(), []
+
+    def failed(error):
+        failures.append(type(error).__name__)
+        stopping.set()
+
+    serve(place.open, once=False, stopping=stopping, told=lambda *_: None, failed=failed)
+
+    assert ["CatalogDamagedError"] == failures
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Why an export could not be made; none of these leaves anything half behind."""
 
+from preservation.stopping import StoppedError
 from storage_backends.errors import MocbanError, marked
 
 
@@ -33,7 +34,7 @@ class ExportFailedError(MocbanError):
     template = marked("{dest} could not be written: {reason}; nothing was left there")
 
 
-class ExportStoppedError(MocbanError):
+class ExportStoppedError(StoppedError):
     """The export was told to stop."""
 
     template = marked("Stopped as asked; nothing was left at {dest}")

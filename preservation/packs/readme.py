@@ -25,12 +25,12 @@ Tiếng Việt
 Tệp này là một gói lưu trữ định dạng tar thông thường, chứa tài liệu lưu trữ. Mọi chương trình đọc được tar đều đọc được
 tệp này; không cần chương trình nào khác.
 
-1. Chép tất cả các gói (các tệp *.tar) của kho vào một nơi rồi giải nén tất cả vào cùng một thư mục trống, theo thứ tự
-   bất kỳ:         for p in *.tar; do tar xf "$p" -C restored; done
+1. Chép tất cả các gói (các tệp *.tar) của nơi lưu này vào một chỗ rồi giải nén tất cả vào cùng một thư mục trống, theo
+   thứ tự bất kỳ:  for p in *.tar; do tar xf "$p" -C restored; done
 2. Khi đó tài liệu nằm trong packages/<gói tin>/v<phiên bản>/files/ với đúng tên lúc giao nộp.
    packages/<gói tin>/v<phiên bản>/manifest.jsonl liệt kê từng tệp trên một dòng, kèm mã băm (BLAKE3, SHA-256).
 3. Nội dung của mỗi tệp chỉ nằm một lần trong content/, đặt tên theo mã băm BLAKE3; các tên trong files/ là liên kết đến
-   đó. Nơi nào không dùng được liên kết, hãy chạy restore.sh (có trên mọi kho) để chép theo bảng kê.
+   đó. Nơi nào không dùng được liên kết, hãy chạy restore.sh (có trên mọi nơi lưu) để chép theo bảng kê.
 4. Tên của gói chính là mã băm BLAKE3 của gói: nếu không có gì thay đổi, b3sum sẽ in lại đúng tên đó. Thành phần
    index-{label}.jsonl liệt kê mọi thành phần trong gói cùng vị trí và mã băm.
 """
