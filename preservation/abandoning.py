@@ -7,7 +7,7 @@ from preservation.catalog.rows import PackRow, PackState, SessionRow
 from preservation.ledger.events import EventType
 from preservation.packs import layout
 from preservation.repository import Repository
-from preservation.session import clear, folder_of, open_sessions
+from preservation.session import clear, close, folder_of, open_sessions, worked_on
 from preservation.sidecars import blocks_name, index_name
 from preservation.stores import Store, all_open, attached
 from storage_backends.errors import KeyMissingError, MocbanError, StorageError, marked
@@ -24,11 +24,25 @@ def abandon(repository: Repository, session: str) -> None:
 
     Raises:
         NoSuchSessionError: it has ended, or never began.
+        SessionBusyError: another process is working on it.
     """
+    for folder, one in open_sessions(repository.staging):
+        if one.session == session:
+            with worked_on(folder, session):
+                give_up(repository, session)
+            return
+    with repository.reading() as view:
+        if rows.one(view, SessionRow, session) is None:
+            raise NoSuchSessionError(session=session)
+    give_up(repository, session)
+
+
+def give_up(repository: Repository, session: str) -> None:
+    """As ``abandon``, for the process that is working on the session."""
+    folder = folder_of(repository.staging, session)
     with repository.deciding() as (view, append):
         row = rows.one(view, SessionRow, session)
-        if row is None and not any(one.session == session for _, one in open_sessions(repository.staging)):
-            raise NoSuchSessionError(session=session)
+        close(folder)  # first: what the ledger says is given up must never be gone on with
         packs = [pack for pack in rows.every(view, PackRow) if pack.session == session]
         pending = [pack for pack in packs if pack.state == PackState.PENDING]
         events = [
@@ -43,7 +57,7 @@ def abandon(repository: Repository, session: str) -> None:
         with all_open(store_rows) as stores:
             for pack in pending:
                 remove_retired(repository, stores, pack)
-    clear(folder_of(repository.staging, session))
+    clear(folder)
 
 
 def remove_retired(repository: Repository, stores: list[Store], pack: PackRow) -> None:

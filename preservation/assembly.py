@@ -31,6 +31,9 @@ from storage_backends.errors import MocbanError
 LINES_WAITING = 512
 """Files whose format may still be unknown while later ones are read."""
 
+MOST_REFERENCES = 8_000
+"""Older packs that a version relies on at most, so that the event that names them stays below its limit."""
+
 OFF = '"formats":[],"identification":"off"'
 
 
@@ -90,8 +93,9 @@ class Assembly:
     """Older packs that hold objects of this version too."""
     relied_on: set[str] = field(default_factory=set)
     """Those of them that were found good enough to store nothing again; looked at once more when all is committed."""
+    lost: int = 0
+    """Files of the version before whose bytes no live pack holds any more."""
     failures: dict[str, MocbanError] = field(default_factory=dict)
-    fewest_copies: int | None = None
     _writer: PackWriter | None = None
     _shipment: Shipment | None = None
     _here: dict[str, list[object]] = field(default_factory=dict)
@@ -116,9 +120,6 @@ class Assembly:
         ]
         own.sort(key=lambda pack: pack.label)
         self.packs = [pack.pack for pack in own]
-        for pack in own:
-            holders = good_holders(self._view, pack.pack, [store.row for store in self.stores])
-            self._note_copies(len(holders))
         self._journal = open(self.folder.manifest, "ab")  # noqa: SIM115 - closed by close()
 
     def __enter__(self) -> Self:
@@ -169,8 +170,7 @@ class Assembly:
         name = layout.files_folder(self.session.package, self.session.version) + path
         if len(name) <= layout.LONGEST_PATH:
             self._open_writer(0).point(name, fixity.blake3)
-        places = rows.locations(self._view.get(rows.object_key(self.session.fonds, fixity.blake3)))
-        self.references.update(place.pack for place in places[:1])
+        self._refer(fixity.blake3)
         self._count(path, fixity)
         self._journal.write(line)
 
@@ -185,10 +185,11 @@ class Assembly:
         self.counts.entries += 1
         self._journal.write(folder_line(path))
 
-    def replay(self, path: bytes, fixity: Fixity | None) -> bool:
+    def replay(self, path: bytes, fixity: Fixity | None, *, kept: bool) -> bool:
         """Take in an entry that an earlier attempt has packed already: a file with its digests, or an empty folder.
 
-        Return whether its object can be had from packs that are good enough, as it could when it was packed.
+        ``kept`` says that the version before has it already. Return whether its object can be had from packs that are
+        good enough, as it could when it was packed.
         """
         if fixity is None:
             self.content.add(path, "", 0)
@@ -196,6 +197,9 @@ class Assembly:
             self.counts.entries += 1
             return True
         self._count(path, fixity)
+        if kept:
+            self._refer(fixity.blake3)
+            return True
         return self._is_known(fixity.blake3)
 
     def _count(self, path: bytes, fixity: Fixity) -> None:
@@ -242,9 +246,25 @@ class Assembly:
         if pack is None:
             return False
         if pack not in self.packs:
+            if pack not in self.references and len(self.references) >= MOST_REFERENCES:
+                return False
             self.references.add(pack)
             self.relied_on.add(pack)
         return True
+
+    def _refer(self, digest: str) -> None:
+        """Note which pack holds an object of the version before: one that is good enough, if there is one."""
+        pack = self._trusted_pack(digest)
+        if pack is None:
+            for place in rows.locations(self._view.get(rows.object_key(self.session.fonds, digest))):
+                row = rows.one(self._view, PackRow, place.pack)
+                if row is not None and row.state == PackState.LIVE:
+                    pack = place.pack
+                    break
+        if pack is None:
+            self.lost += 1
+        else:
+            self.references.add(pack)
 
     def _trusted_pack(self, digest: str) -> str | None:
         value = self._view.get(rows.object_key(self.session.fonds, digest))
@@ -315,12 +335,8 @@ class Assembly:
             ]
         )
         self.packs.append(finished.pack)
-        self._note_copies(len(copies))
         self._landing = None
         self._view = self._fresh_view()
-
-    def _note_copies(self, count: int) -> None:
-        self.fewest_copies = count if self.fewest_copies is None else min(self.fewest_copies, count)
 
     def checkpoint(self) -> None:
         """Record what has been written so far as far as it has landed; before the work stops."""

@@ -1,21 +1,21 @@
 """One attempt at an ingest: take up what an earlier one recorded, pack the rest, commit, bring the evidence out."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from preservation.abandoning import abandon
+from preservation.abandoning import NoSuchSessionError, give_up
 from preservation.assembly import Assembly
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
-from preservation.catalog.rows import ManifestRow, PackageRow, VersionRow
+from preservation.catalog.rows import ManifestRow, PackageRow, SessionRow, VersionRow
 from preservation.evidence import push
 from preservation.fixity import Fixity, Measuring
 from preservation.formats.identification import FormatIdentifier, NoIdentification
 from preservation.ledger.events import EventType
-from preservation.manifest import Content, FileLine, header_line, trailer_line
+from preservation.manifest import LONGEST_LINE, Content, FileLine, header_line, trailer_line
 from preservation.packages import manifest_lines, version_row
 from preservation.packs.index import ManifestLine
 from preservation.reading import SMALL, ahead, read
@@ -90,7 +90,10 @@ class Attempt:
             self._replay(assembly, steps, before)
         else:
             assembly.append(self._header())
-        done = self._manifest_landed(assembly)
+        done = self._landed_manifest(assembly.packs) is not None
+        more = next(steps, None) if done else None
+        if more is not None:
+            raise SessionChangedError(path=shown(more.path), session=self.session.session)
         if not done:
             self._pack(assembly, steps)
             same = self._same(assembly) if assembly.untouched else None
@@ -131,7 +134,10 @@ class Attempt:
             "version": session.version,
             "writer": session.writer,
         }
-        return header_line(values)
+        line = header_line(values)
+        if len(line) > LONGEST_LINE:
+            raise SubmissionRefusedError(path="bag-info.txt", reason="it is too long for the head of a manifest")
+        return line
 
     def _replay(self, assembly: Assembly, steps: Iterator[Step], count: int) -> None:
         """Compare the entries that were packed already with the submission, which must not have changed."""
@@ -141,11 +147,12 @@ class Attempt:
                 fixity = Fixity(line.size, line.blake3) if isinstance(line, FileLine) else None
                 if step.path != line.path or self._fixity_of(step, pool) != fixity:
                     raise SessionChangedError(path=shown(step.path), session=self.session.session)
-                if not assembly.replay(line.path, fixity):
+                if not assembly.replay(line.path, fixity, kept=isinstance(step, Kept)):
                     raise CopiesWentBadError(packs=1)
                 self.told(1, line.size if isinstance(line, FileLine) else 0)
                 if assembly.counts.entries == count:
                     return
+            raise SessionChangedError(path=shown(os.fsencode(self.session.source)), session=self.session.session)
 
     def _fixity_of(self, step: Step, pool: ThreadPoolExecutor) -> Fixity | None:
         """Return size and BLAKE3 of a file as it is now; nothing for an empty folder."""
@@ -169,11 +176,8 @@ class Attempt:
                 content.add(step.path, fixity.blake3, fixity.size)
         return self._kept(row) if content.hexdigest() == row.content else None
 
-    def _manifest_landed(self, assembly: Assembly) -> bool:
-        """Tell whether an earlier attempt got as far as the manifest."""
-        return self._landed_manifest(assembly.packs) is not None
-
     def _landed_manifest(self, packs: list[str]) -> ManifestRow | None:
+        """Return where the manifest lies if an earlier attempt got as far as that."""
         with self.repository.reading() as view:
             found = rows.every(view, ManifestRow, self.session.package, f"{self.session.version:06d}")
             return next((row for row in found if row.pack in packs), None)
@@ -243,7 +247,7 @@ class Attempt:
         return None
 
     def _already(self, row: VersionRow) -> Receipt:
-        abandon(self.repository, self.session.session)
+        give_up(self.repository, self.session.session)
         return self._kept(row)
 
     def _kept(self, row: VersionRow) -> Receipt:
@@ -258,7 +262,7 @@ class Attempt:
             bytes=row.byte_count,
             packs=row.packs,
             copies=fewest,
-            under_replicated=short or not evidence.enough,
+            under_replicated=bool(short) or not evidence.enough,
             already=True,
             failures=evidence.failures,
         )
@@ -274,8 +278,12 @@ class Attempt:
             place = assembly.finish(fixity, line)
         references = sorted(assembly.references - set(assembly.packs))
         with self.repository.deciding() as (view, append):
-            short, fewest = self._shortage(view, assembly.packs)
-            bad = [pack for pack in assembly.relied_on if self._shortage(view, [pack])[0]]
+            if rows.one(view, SessionRow, session.session) is None:
+                raise NoSuchSessionError(session=session.session)
+            bad, fewest = self._shortage(view, [*assembly.packs, *references])
+            short = bool(bad) or assembly.lost > 0
+            gone = {pack for pack in assembly.packs if not good_holders(view, pack, attached(view))}
+            bad &= assembly.relied_on | gone
             if bad:
                 raise CopiesWentBadError(packs=len(bad))
             append(
@@ -328,10 +336,13 @@ class Attempt:
         )
         return measuring.fixity(), described
 
-    def _shortage(self, view: View, packs: list[str]) -> tuple[bool, int]:
-        """Tell whether any pack has fewer good copies than the policy asks, and the smallest number there is."""
-        store_rows = attached(view)
-        shared = sharings(self.stores)
-        holders = [good_holders(view, pack, store_rows) for pack in packs]
-        short = any(not satisfies(self.repository.configuration.policy, one, shared) for one in holders)
-        return short, min((len(one) for one in holders), default=0)
+    def _shortage(self, view: View, packs: Sequence[str]) -> tuple[set[str], int]:
+        """Return the packs that have fewer good copies than the policy asks, and the smallest number there is."""
+        store_rows, shared = attached(view), sharings(self.stores)
+        short, fewest = set(), len(store_rows)
+        for pack in packs:
+            holders = good_holders(view, pack, store_rows)
+            fewest = min(fewest, len(holders))
+            if not satisfies(self.repository.configuration.policy, holders, shared):
+                short.add(pack)
+        return short, fewest

@@ -95,7 +95,8 @@ class SessionFolder:
     def add_progress(self, progress: Progress) -> None:
         """Note, durably, how far the manifest had come; before the event that the pack was sealed."""
         path = os.path.join(self.path, "progress.jsonl")
-        lines = [dataclasses.asdict(one) for one in self.progress() if one.number < progress.number]
+        # Each is noted when the one before it has been recorded, so no earlier one is asked for again.
+        lines = [dataclasses.asdict(one) for one in self.progress() if one.number == progress.number - 1]
         lines.append(dataclasses.asdict(progress))
         replace_file(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
@@ -139,11 +140,28 @@ def open_sessions(staging: str) -> Iterator[tuple[SessionFolder, Session]]:
                 yield folder, session
 
 
-def clear(folder: SessionFolder) -> None:
-    """Remove the record of a session that has ended."""
+def close(folder: SessionFolder) -> None:
+    """Remove the record of a session, durably: from now on it is not gone on with."""
     with suppress(FileNotFoundError):
         os.unlink(os.path.join(folder.path, "session.json"))
+        fsync_directory(folder.path)
+
+
+def clear(folder: SessionFolder) -> None:
+    """Remove all of a session that has ended."""
+    close(folder)
     shutil.rmtree(folder.path, ignore_errors=True)
+
+
+@contextmanager
+def looked_for(staging: str) -> Iterator[None]:
+    """Keep others from looking for a session meanwhile: what is asked for twice at once begins once."""
+    descriptor = os.open(staging, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -151,9 +169,12 @@ def worked_on(folder: SessionFolder, session: str) -> Iterator[None]:
     """Keep other processes away from the session; ``SessionBusyError`` if one has it."""
     descriptor = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise SessionBusyError(session=session) from error
+        if load(folder) is None:  # it ended between our finding it and our locking it
+            raise SessionBusyError(session=session)
         yield
-    except BlockingIOError as error:
-        raise SessionBusyError(session=session) from error
     finally:
         os.close(descriptor)
