@@ -35,6 +35,9 @@ from storage_backends.errors import (
     marked,
 )
 
+LONGEST_NAME = 240
+"""Bytes; what is quarantined under a longer name is called by the digest of the name, so that every disk takes it."""
+
 
 class NoStoreLeftError(MocbanError):
     """Not one store could take the pack; nothing is acknowledged."""
@@ -111,7 +114,7 @@ class Shipment:
             with draft.read_back() as reader:
                 check_reader(reader, finished.fixity, what=f"{name} ({finished.pack})")
                 reach = reader.reach
-            item = _named(store.backend, draft, finished)
+            item, reach = _named(store.backend, draft, finished, reach)
             put_sidecars(store.backend, finished.fonds, finished.pack, finished.index, finished.blocks)
         except (StorageError, FixityMismatchError) as error:
             self.failures[name] = error
@@ -132,27 +135,27 @@ def check_reader(reader: Reader, fixity: Fixity, *, what: str) -> None:
         raise FixityMismatchError(what=what, expected=fixity.blake3, found=found.blake3)
 
 
-def _named(backend: StorageBackend, draft: Draft, finished: FinishedPack) -> Item:
+def _named(backend: StorageBackend, draft: Draft, finished: FinishedPack, reach: Reach) -> tuple[Item, Reach]:
     key = layout.pack_key(finished.fonds, finished.pack)
     try:
-        return draft.commit(key)
+        return draft.commit(key), reach
     except KeyExistsError:
-        item = adopted(backend, key, finished.fixity)
-        if item is not None:
-            return item
+        found = adopted(backend, key, finished.fixity)
+        if found is not None:
+            return found
     set_aside(backend, key)
-    return draft.commit(key)
+    return draft.commit(key), reach
 
 
-def adopted(backend: StorageBackend, key: str, fixity: Fixity) -> Item | None:
-    """Return the existing item if its bytes, read from the medium, are the ones expected; a name proves nothing."""
+def adopted(backend: StorageBackend, key: str, fixity: Fixity) -> tuple[Item, Reach] | None:
+    """Return the existing item if its bytes are the ones expected, and how deep the look was; a name proves nothing."""
     try:
         item = backend.stat(key)
         with backend.read(key, fresh=True) as reader:
             check_reader(reader, fixity, what=key)
+            return item, reader.reach
     except (KeyMissingError, FixityMismatchError):
         return None
-    return item
 
 
 def set_aside(backend: StorageBackend, key: str) -> str:
@@ -168,7 +171,13 @@ def set_aside(backend: StorageBackend, key: str) -> str:
 
 def quarantine_key(key: str, generation: str) -> str:
     """Return where damaged bytes are kept; never named ``.tar``, so that nobody extracts them by mistake."""
-    return f"quarantine/{key.replace('/', '_')}.{generation}.damaged"
+    name = f"{key.replace('/', '_')}.{generation}"
+    return f"quarantine/{name if len(name.encode()) <= LONGEST_NAME else blake3_hex(name.encode())}.damaged"
+
+
+def is_aside(key: str, original: str) -> bool:
+    """Tell whether ``key`` is where something that lay under the pack's key ``original`` was set aside."""
+    return key.startswith(f"quarantine/{original.replace('/', '_')}.")
 
 
 def put_item(backend: StorageBackend, key: str, data: bytes) -> None:
@@ -247,9 +256,7 @@ def copied(source: StorageBackend, target: Store, key: str, fixity: Fixity) -> L
     assert backend is not None
     existing = adopted(backend, key, fixity)
     if existing is not None:
-        return Landed(target, existing, Reach.MEDIUM)
-    if _is_there(backend, key):
-        set_aside(backend, key)
+        return Landed(target, *existing)
     if isinstance(source, Recalling):
         source.recall([key])
     with source.read(key) as reader:
@@ -262,9 +269,11 @@ def copied(source: StorageBackend, target: Store, key: str, fixity: Fixity) -> L
                 with draft.read_back() as back:
                     check_reader(back, fixity, what=key)
                     reach = back.reach
+                _make_room(backend, key)
                 return Landed(target, draft.commit(key), reach)
             finally:
                 draft.abort()
+        _make_room(backend, key)
         item = backend.write(key, fixity.size, checked)
     if isinstance(backend, Recalling):
         backend.recall([key])
@@ -273,9 +282,7 @@ def copied(source: StorageBackend, target: Store, key: str, fixity: Fixity) -> L
         return Landed(target, item, back.reach)
 
 
-def _is_there(backend: StorageBackend, key: str) -> bool:
-    try:
-        backend.stat(key)
-    except KeyMissingError:
-        return False
-    return True
+def _make_room(backend: StorageBackend, key: str) -> None:
+    """Set aside what lies under ``key``, if there is anything; as late as can be."""
+    with suppress(KeyMissingError):
+        set_aside(backend, key)
