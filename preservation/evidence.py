@@ -27,7 +27,7 @@ from preservation.packing import put_item
 from preservation.recovery_texts import RESTORE_SCRIPT, STORE_README
 from preservation.repository import Repository
 from preservation.sidecars import description_name
-from preservation.stores import Store, satisfies
+from preservation.stores import Store, satisfies, sharings
 from storage_backends.backend import StorageBackend
 from storage_backends.errors import KeyMissingError, MocbanError, StorageError, StoreUnavailableError
 
@@ -43,6 +43,7 @@ class Evidence:
 
     reached: list[str]
     enough: bool
+    """As many and as different stores as the policy asks of packs."""
     failures: dict[str, MocbanError] = field(default_factory=dict)
 
 
@@ -61,15 +62,9 @@ def push(repository: Repository, stores: Sequence[Store]) -> Evidence:
             reached.append(store)
         except StorageError as error:
             failures[store.name] = error
-    wanted = min(repository.configuration.policy.copies, max(1, len(stores)))
-    enough = len(reached) >= wanted and satisfies_copies(repository, reached)
+    enough = satisfies(repository.configuration.policy, [store.row for store in reached], sharings(reached))
     _drop_sealed(repository, reached, failures)
     return Evidence([store.name for store in reached], enough, failures)
-
-
-def satisfies_copies(repository: Repository, reached: Sequence[Store]) -> bool:
-    """Tell whether the ledger lies on as many and as different stores as the policy asks of packs."""
-    return satisfies(repository.configuration.policy, [store.row for store in reached])
 
 
 def _drop_sealed(repository: Repository, reached: Sequence[Store], failures: dict[str, MocbanError]) -> None:
@@ -151,14 +146,13 @@ def _put_once(backend: StorageBackend, key: str, data: bytes) -> None:
 
 
 def _segments(ledger: Ledger, backend: StorageBackend) -> int:
-    there = {item.key for item in backend.items(SEGMENTS_PREFIX)}
+    there = {item.key: item.size for item in backend.items(SEGMENTS_PREFIX)}
     end = 0
     for segment in ledger.segments:
-        key = segment_key(segment.first, segment.end)
-        if key not in there:
-            path = ledger.segment_file(segment)
+        key, path = segment_key(segment.first, segment.end), ledger.segment_file(segment)
+        if there.get(key) != os.path.getsize(path):
             with open(path, "rb") as file:
-                backend.write(key, os.path.getsize(path), file)
+                put_item(backend, key, file.read())
         end = segment.end
     return end
 
