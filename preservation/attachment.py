@@ -1,7 +1,7 @@
 """The life of a store: attached, moved, detached, lost."""
 
 import dataclasses
-from collections.abc import Sequence
+from contextlib import closing
 
 from preservation.catalog import rows
 from preservation.catalog.rows import PackRow, StoreRow, StoreState
@@ -10,6 +10,7 @@ from preservation.ledger.events import EventType
 from preservation.repository import Repository
 from preservation.stores import Sharing, all_open, attached, good_holders, satisfies, sharings, store_named
 from storage_backends import locations
+from storage_backends.backend import StorageProfile
 from storage_backends.errors import MocbanError, marked
 
 
@@ -41,18 +42,17 @@ def add(
     url = locations.checked_url(url)
     medium = locations.medium_of(url)
     with repository.reading() as view:
-        known = attached(view)
-        by_name = {row.name: row for row in known}
+        by_name = {row.name: row for row in attached(view)}
         by_id = {row.store: row for row in rows.every(view, StoreRow)}
     found = locations.stored_id(url)
-    if found is None and name in by_name:
+    if found is not None and found in by_id:
+        return _known_again(repository, by_id[found], name, url)
+    if name in by_name:
         raise StoreExistsError(name=name, reason=f"this name stands for a store at {by_name[name].url} already")
-    if found is not None and found not in by_id:
+    if found is not None and _holds_something(url, found):
         raise StoreExistsError(name=url, reason="this place belongs to a store of another repository")
-    if found is not None:
-        return _known_again(repository, by_id[found], name, url, known)
     row = StoreRow(
-        store=repository.new_id(),
+        store=found or repository.new_id(),  # a place that was prepared and never recorded is taken as it is
         name=name,
         url=url,
         medium=medium,
@@ -66,11 +66,13 @@ def add(
     return _attached(repository, EventType.STORE_ADDED, row)
 
 
-def _known_again(
-    repository: Repository, row: StoreRow, name: str, url: str, known: Sequence[StoreRow]
-) -> tuple[StoreRow, list[Sharing]]:
-    if any(other.name == name and other.store != row.store for other in known):
-        raise StoreExistsError(name=name, reason="this name stands for another store")
+def _holds_something(url: str, store: str) -> bool:
+    profile = StorageProfile(medium=locations.medium_of(url), site="")
+    with closing(locations.open_store(url, store_id=store, profile=profile)) as backend:
+        return any(True for _ in backend.items())
+
+
+def _known_again(repository: Repository, row: StoreRow, name: str, url: str) -> tuple[StoreRow, list[Sharing]]:
     if row.state == StoreState.ATTACHED and row.name == name and row.url == url:
         with repository.reading() as view, all_open(attached(view)) as stores:
             return row, sharings(stores)
@@ -88,7 +90,10 @@ def _attached(repository: Repository, kind: EventType, row: StoreRow) -> tuple[S
         "vendor": row.vendor,
         "admin_domain": row.admin_domain,
     }
-    repository.record([repository.event(kind, **detail)])
+    with repository.deciding() as (view, append):
+        if any(other.name == row.name and other.store != row.store for other in attached(view)):
+            raise StoreExistsError(name=row.name, reason="this name stands for another store")
+        append([repository.event(kind, **detail)])
     with repository.reading() as view, all_open(attached(view)) as stores:
         push(repository, stores)
         return row, sharings(stores)

@@ -36,8 +36,9 @@ def open_fonds(repository: Repository, code: str, title: str) -> FondsRow:
     Raises:
         FondsExistsError, BadFondsCodeError.
     """
-    if not CODE.fullmatch(code):
+    if not CODE.fullmatch(code) or code.encode(errors="replace").decode() != code:
         raise BadFondsCodeError(code=code)
+    title = title.encode(errors="backslashreplace").decode()
     fonds = "f-" + repository.new_id()
     values = {"code": code, "fonds": fonds, "salt": repository.world.random(16).hex(), "title": title}
     data = json.dumps(values, sort_keys=True, ensure_ascii=False).encode() + b"\n"
