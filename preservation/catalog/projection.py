@@ -277,7 +277,7 @@ def _copy_retired(event: _Detail, _index: IndexOf, view: Writable) -> None:
     view.delete(f"copy/{event.text('pack')}/{event.text('store')}".encode())
 
 
-def _ingested(event: _Detail, _index: IndexOf, view: Writable) -> None:
+def _ingested(event: _Detail, index_of: IndexOf, view: Writable) -> None:
     package, version = event.text("package"), event.number("version")
     row = VersionRow(
         package=package,
@@ -301,7 +301,17 @@ def _ingested(event: _Detail, _index: IndexOf, view: Writable) -> None:
         found = rows.one(view, PackRow, pack)
         if found is not None and found.state == PackState.PENDING:
             view.put(found.key, dataclasses.replace(found, state=PackState.LIVE).to_bytes())
+            _found_again(found, index_of, view)
     view.delete(SessionRow.PREFIX + row.session.encode())
+
+
+def _found_again(row: PackRow, index_of: IndexOf, view: Writable) -> None:
+    """Forget the loss of what was handed over once more: every package of the fonds that needs it has it again."""
+    lost = {one.blake3: one.key for one in rows.every(view, LostRow, row.fonds)}
+    listed = index_of(row) if lost else None
+    for member, _ in listed or ():
+        if member.kind is Kind.CONTENT and member.digest in lost:
+            view.delete(lost[member.digest])
 
 
 def _objects_lost(event: _Detail, _index: IndexOf, view: Writable) -> None:
