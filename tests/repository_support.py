@@ -76,9 +76,9 @@ class Place:
         return f"file://{self.folder / name}"
 
 
-def made(folder, *, store_names=("a", "b"), copies=2):
+def made(folder, *, store_names=("a", "b"), copies=2, seed=1):
     """Make a repository with these disk stores and one fonds."""
-    place = Place(Path(folder))
+    place = Place(Path(folder), random=seeded.Random(seed).randbytes)
     create(place.path, place.world)
     if copies != 2:
         configure(place, "copies = 2", f"copies = {copies}")
