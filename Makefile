@@ -15,8 +15,8 @@ ALL := $(CODE) tests demo $(wildcard benchmarks)
 # The fast tests about the tree itself, which `check` runs so that `test` need not.
 HOUSE := tests/test_documentation.py tests/test_packaging.py tests/test_tidy.py
 PYTEST := $(BIN)/python -m pytest -q
-# Tests wait for disks as much as for processors; a file's tests stay together.
-PARALLEL := -n 2 --dist loadfile
+# Neighbours stay together, as they share what is costly to make, until a worker has nothing left to do.
+PARALLEL := -n 2 --dist worksteal --durations=15
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host
 
