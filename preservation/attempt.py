@@ -31,6 +31,9 @@ from storage_backends.errors import MocbanError, marked
 STOP_EVERY = 64
 """Small files after which an attempt looks up whether it shall stop; it does so before each large one."""
 
+PACKS_IN_EVENT = 7_000
+"""An event has a largest size; of more packs it names none, which means all that its session sealed."""
+
 
 class CopiesWentBadError(MocbanError):
     """Older packs that this version relies on were found bad while it was made."""
@@ -302,7 +305,7 @@ class Attempt:
                         files=counts.files,
                         folders=counts.folders,
                         bytes=counts.bytes,
-                        packs=list(assembly.packs),
+                        packs=list(assembly.packs) if len(assembly.packs) <= PACKS_IN_EVENT else [],
                         references=references,
                         copies=fewest,
                     )

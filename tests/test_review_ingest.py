@@ -21,7 +21,7 @@ from repository_support import (
 )
 from submission_support import bag, write
 
-from preservation import abandoning, attachment, fonds
+from preservation import abandoning, attachment, attempt, fonds
 from preservation.abandoning import abandon
 from preservation.attempt import CopiesWentBadError
 from preservation.ingest import BadTitleError, PackageBusyError
@@ -190,6 +190,16 @@ def test_a_session_that_ended_while_its_lock_was_awaited_is_not_worked_on(place)
     os.unlink(os.path.join(folder.path, "session.json"))
     with pytest.raises(SessionBusyError), worked_on(folder, session.session):
         pass
+
+
+def test_more_packs_than_an_event_can_name_make_a_package_too(place, monkeypatch):
+    monkeypatch.setattr(attempt, "PACKS_IN_EVENT", 2)
+    receipt = submit_files(place, FILES)
+    (version,) = _versions(place)
+    assert version.packs == receipt.packs
+    assert {row.state for row in pack_rows(place)} == {"live"}
+    assert contents(place, receipt.package) == raw(FILES)
+    consistent(place)
 
 
 # ---- versions ----------------------------------------------------------------------------------------------------

@@ -278,7 +278,7 @@ def _copy_retired(event: _Detail, _index: IndexOf, view: Writable) -> None:
 
 
 def _ingested(event: _Detail, index_of: IndexOf, view: Writable) -> None:
-    package, version = event.text("package"), event.number("version")
+    package, version, session = event.text("package"), event.number("version"), event.text("session")
     row = VersionRow(
         package=package,
         version=version,
@@ -289,10 +289,10 @@ def _ingested(event: _Detail, index_of: IndexOf, view: Writable) -> None:
         content=event.text("content"),
         files=event.number("files"),
         byte_count=event.number("bytes"),
-        packs=event.texts("packs"),
+        packs=event.texts("packs") or _sealed_in(view, session),
         references=event.texts("references"),
         ingested=event.time,
-        session=event.text("session"),
+        session=session,
     )
     view.put(row.key, row.to_bytes())
     head = PackageRow(package=package, fonds=event.fonds, latest=version)
@@ -312,6 +312,12 @@ def _found_again(row: PackRow, index_of: IndexOf, view: Writable) -> None:
     for member, _ in listed or ():
         if member.kind is Kind.CONTENT and member.digest in lost:
             view.delete(lost[member.digest])
+
+
+def _sealed_in(view: Writable, session: str) -> list[str]:
+    """Return the packs of a session in their order; so many that the event could not name them."""
+    pending = (row for row in rows.every(view, PackRow) if row.session == session and row.state == PackState.PENDING)
+    return [row.pack for row in sorted(pending, key=lambda row: row.label)]
 
 
 def _objects_lost(event: _Detail, _index: IndexOf, view: Writable) -> None:
