@@ -4,6 +4,7 @@ import dataclasses
 from contextlib import closing
 
 from preservation.catalog import rows
+from preservation.catalog.catalog import View
 from preservation.catalog.rows import PackRow, StoreRow, StoreState
 from preservation.evidence import push
 from preservation.ledger.events import EventType
@@ -99,6 +100,14 @@ def _attached(repository: Repository, kind: EventType, row: StoreRow) -> tuple[S
         return row, sharings(stores)
 
 
+def _detached(view: View, name: str) -> StoreRow | None:
+    """Return the store of that name that is detached, if none that is attached has it: its loss can be recorded too."""
+    if any(row.name == name for row in attached(view)):
+        return None
+    found = [row for row in rows.every(view, StoreRow) if row.name == name and row.state == StoreState.DETACHED]
+    return found[0] if found else None
+
+
 def detach(repository: Repository, name: str, *, lost: bool) -> StoreRow:
     """Stop counting on a store; its bytes are not touched.
 
@@ -106,7 +115,8 @@ def detach(repository: Repository, name: str, *, lost: bool) -> StoreRow:
         StoreNeededError: packs would be left with fewer copies than the policy asks, and the store is not lost.
     """
     with repository.deciding() as (view, append):
-        row = store_named(view, name)
+        row = _detached(view, name) if lost else None
+        row = row or store_named(view, name)
         remaining = [other for other in attached(view) if other.store != row.store]
         if not lost:
             short = sum(
@@ -119,4 +129,6 @@ def detach(repository: Repository, name: str, *, lost: bool) -> StoreRow:
                 raise StoreNeededError(name=name, packs=short)
         kind = EventType.STORE_LOST if lost else EventType.STORE_DETACHED
         append([repository.event(kind, store=row.store)])
+    with all_open(remaining) as stores:
+        push(repository, stores)
     return row

@@ -41,7 +41,7 @@ def create(path: str, world: World, *, kit: str = "") -> Repository:
     beside = f"{path}.{secrets.token_hex(4)}.init"
     try:
         _make(beside, world)
-        _place_kit(os.path.join(beside, KIT), kit or default_kit(path))
+        _place_kit(os.path.join(beside, KIT), os.path.abspath(kit) if kit else default_kit(path))
         with suppress(FileNotFoundError):
             os.rmdir(path)
         os.rename(beside, path)
@@ -65,6 +65,10 @@ def _place_kit(made: str, kit: str) -> None:
             os.rename(kit, old)
         number += 1
     shutil.move(made, kit)
+    for name in os.listdir(kit):  # on another disk these are copies
+        with open(os.path.join(kit, name), "rb") as file:
+            os.fsync(file.fileno())
+    fsync_directory(kit)
     fsync_directory(os.path.dirname(kit))
 
 

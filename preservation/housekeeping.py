@@ -28,7 +28,10 @@ def clean(repository: Repository) -> int:
                     removed += store.backend.clear_drafts()
     for name in os.listdir(repository.staging):
         folder = folder_of(repository.staging, name)
-        session = load(folder)
+        try:
+            session = load(folder)
+        except OSError:
+            continue
         if session is None and _is_old(repository, folder.path):
             shutil.rmtree(folder.path, ignore_errors=True)
             removed += 1

@@ -122,11 +122,15 @@ def begin(staging: str, session: Session) -> SessionFolder:
 
 
 def load(folder: SessionFolder) -> Session | None:
-    """Return the record in ``folder``; nothing if the crash came before it was complete."""
+    """Return the record in ``folder``; nothing if the crash came before it was complete.
+
+    Raises:
+        OSError: it could not be read, which does not mean that there is none.
+    """
     try:
         with open(os.path.join(folder.path, "session.json"), "rb") as file:
             return Session(**json.loads(file.read()))
-    except (OSError, ValueError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
         return None
 
 
@@ -134,8 +138,9 @@ def open_sessions(staging: str) -> Iterator[tuple[SessionFolder, Session]]:
     """Yield every session that has a complete record."""
     with suppress(FileNotFoundError):
         for name in sorted(os.listdir(staging)):
-            folder = folder_of(staging, name)
-            session = load(folder)
+            folder, session = folder_of(staging, name), None
+            with suppress(PermissionError):  # an auditor may not look
+                session = load(folder)
             if session is not None:
                 yield folder, session
 

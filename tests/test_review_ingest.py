@@ -4,6 +4,7 @@ import os
 
 import pytest
 from repository_support import (
+    Place,
     audit,
     catalog_rows,
     contents,
@@ -24,6 +25,8 @@ from submission_support import bag, write
 from preservation import abandoning, attachment, attempt, fonds
 from preservation.abandoning import abandon
 from preservation.attempt import CopiesWentBadError
+from preservation.creation import create
+from preservation.housekeeping import clean
 from preservation.ingest import BadTitleError, PackageBusyError
 from preservation.packs import layout
 from preservation.session import SessionBusyError, SessionChangedError, open_sessions, worked_on
@@ -367,3 +370,28 @@ def test_a_quarantined_name_is_short_enough_for_every_disk(place):
     assert report.coverage.unexpected == 1
     assert report.exit_status == 0, open_findings(report)
     assert [path.read_bytes() for path in (place.store("a") / "quarantine").iterdir()] == [b"?"]
+
+
+def test_the_record_of_a_session_that_cannot_be_read_now_is_not_cleaned_away(place):
+    source, session = begun(place, FILES, after=9)
+    ((folder, _),) = open_sessions(place.open().staging)
+    record, aside = os.path.join(folder.path, "session.json"), os.path.join(place.path, "aside")
+    os.rename(record, aside)
+    os.symlink("session.json", record)
+    os.utime(folder.path, (0, 0))
+    clean(place.open())
+    os.rename(aside, record)
+    assert submit(place, source).package == session.package
+
+
+def test_a_recovery_kit_can_be_put_into_the_present_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    create("repo", Place(tmp_path).world, kit="kit")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["kit", "repo"]
+
+
+def test_that_a_store_is_detached_stands_on_the_stores_that_stay(place):
+    attachment.add(place.open(), "c", place.url("c"), site="c")
+    attachment.detach(place.open(), "c", lost=False)
+    chunks = b"".join(path.read_bytes() for path in (place.store("a") / "ledger" / "tail").iterdir())
+    assert b"store-detached" in chunks
