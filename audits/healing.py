@@ -39,7 +39,7 @@ def heal(
         if not bad:
             continue
         try:
-            healed = repair(repository, pack, good, bad)
+            healed = repair(repository, pack, good, bad, stores)
         except MocbanError as error:
             findings.append(Finding(Code.REPAIR_FAILED, pack=pack.pack, detail=str(error)))
             continue
@@ -80,8 +80,18 @@ def _looked_at(
             look = Seen(Verdict.UNREADABLE) if store.backend is None else check(store.backend, pack.fonds, fixity)
         if look.verdict is Verdict.VERIFIED:
             good.append(store)
-        elif copy.store in known or look.verdict is not Verdict.UNREADABLE:
-            bad.append(Bad(store, look.verdict))
         else:
-            bad.append(Bad(store, Verdict.UNREADABLE))
+            bad.append(Bad(store, look.verdict))
+    if not good:
+        unknown = [store for name, store in stores.items() if name not in {copy.store for copy in copies}]
+        _look_where_none_is_known(pack, unknown, good, bad)
     return good, bad
+
+
+def _look_where_none_is_known(pack: PackRow, stores: Sequence[Store], good: list[Store], bad: list[Bad]) -> None:
+    """A copy may lie on a store without an event that says so: of a crash, or from a store that was lost and found."""
+    for store in stores:
+        if store.backend is None:
+            bad.append(Bad(store, Verdict.UNREADABLE))
+        elif check(store.backend, pack.fonds, Fixity(pack.size, pack.pack)).verdict is Verdict.VERIFIED:
+            good.append(store)

@@ -70,19 +70,22 @@ def _look(backend: StorageBackend, fonds: str, fixity: Fixity) -> Seen:
     return Seen(Verdict.VERIFIED if right else Verdict.DAMAGED, item.generation, reach, measuring.size, found)
 
 
-def diagnosis(bad: bytes, good: bytes) -> str:
-    """Name the kind of damage in one block: what the bytes were read as, against what they should be."""
+def diagnosis(bad: bytes, good: bytes) -> tuple[str, int]:
+    """Name the kind of damage, and the first wrong place, in what was read against what it should be."""
     if len(bad) < len(good):
-        return "truncated" if good.startswith(bad) else "truncated and changed"
+        return ("truncated" if good.startswith(bad) else "truncated and changed"), _first_wrong(bad, good)
     if len(bad) > len(good):
-        return "extended"
+        return "extended", _first_wrong(bad, good)
     different = [place for place in range(len(good)) if bad[place] != good[place]]
     if not different:
-        return "none"
-    run = bad[different[0] : different[-1] + 1]
-    if not any(run):
-        return "zero run"
-    if len(different) == 1:
-        bits = (bad[different[0]] ^ good[different[0]]).bit_count()
-        return "one bit" if bits == 1 else "one byte"
-    return "block" if len(run) >= BLOCK // 2 else "bytes"
+        return "none", len(good)
+    first, last = different[0], different[-1]
+    if first == last:
+        return ("one bit" if (bad[first] ^ good[first]).bit_count() == 1 else "one byte"), first
+    if not any(bad[first : last + 1]):
+        return "zero run", first
+    return ("block" if last + 1 - first >= BLOCK // 2 else "bytes"), first
+
+
+def _first_wrong(bad: bytes, good: bytes) -> int:
+    return next((place for place, pair in enumerate(zip(bad, good, strict=False)) if pair[0] != pair[1]), len(bad))

@@ -4,22 +4,24 @@ No good byte is ever overwritten: a copy that is wrong goes to the quarantine on
 back from the same medium. What cannot be put together is named, and what survives goes into a salvage pack.
 """
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
-from preservation.catalog.rows import PackRow, PackState
+from preservation.catalog.rows import PackRow, PackState, StoreRow, StoreState
 from preservation.checking import Verdict, diagnosis
-from preservation.fixity import BLOCK, CHUNK, Fixity, FixityMismatchError, blake3_hex, block_digests
-from preservation.joining import Copy, Joined, joined
+from preservation.fixity import BLOCK, CHUNK, Fixity, Measuring, blake3_hex, block_digests, measure
+from preservation.joining import Copy, Joined, Place, joined
 from preservation.ledger.events import Event, EventType
-from preservation.packages import object_pieces
 from preservation.packing import (
     Shipment,
     check_reader,
     copy_event,
+    is_aside,
     keep_sidecars,
     sealed_event,
     set_aside,
@@ -27,13 +29,16 @@ from preservation.packing import (
 from preservation.packs import index as pack_index
 from preservation.packs import layout
 from preservation.packs.index import ManifestLine
+from preservation.packs.members import BLOCK as TAR_BLOCK
 from preservation.packs.members import Kind, Member, stored_size
 from preservation.packs.writer import PackWriter
 from preservation.repository import Repository
 from preservation.sidecars import blocks_name, index_name
 from preservation.stores import Store
-from storage_backends.backend import Drafting, StorageBackend
+from storage_backends.backend import Draft, Drafting, StorageBackend
 from storage_backends.errors import KeyMissingError, MocbanError, ReadFailureError, StorageError, marked
+
+_COPY_MADE = frozenset({EventType.REPLICATION, EventType.REPAIR})
 
 
 class NotRepairableError(MocbanError):
@@ -60,50 +65,68 @@ class Healed:
     failures: dict[str, MocbanError] = field(default_factory=dict)
 
 
-def repair(repository: Repository, pack: PackRow, good: Sequence[Store], bad: Sequence[Bad]) -> Healed:
+def repair(
+    repository: Repository, pack: PackRow, good: Sequence[Store], bad: Sequence[Bad], others: Sequence[Store] = ()
+) -> Healed:
     """Make every copy in ``bad`` right again, if that is possible, and record it.
 
-    ``good`` are the stores whose copy was just seen right.
+    ``good`` are the stores whose copy was just seen right, ``others`` those that may have indexes or other packs.
 
     Raises:
         NotRepairableError: neither block digests nor index can be found, or no copy can be read.
     """
-    fixity = Fixity(pack.size, pack.pack)
     healed = Healed()
     sources = [store for store in good if store.backend is not None]
-    assembled = None if sources else _assembled(repository, pack, bad)
-    if assembled is not None and not assembled.whole:
-        if any(one.store.backend is None or one.verdict is Verdict.UNREADABLE for one in bad):
-            raise NotRepairableError(pack=pack.pack, reason="a store that may hold a good copy cannot be looked at")
-        _salvage(repository, pack, assembled, bad, healed)
-        return healed
-    for one in bad:
-        if one.store.backend is None:
-            continue
-        try:
-            pieces = assembled.pieces() if assembled is not None else _copied(sources, pack, fixity)
-            _replace(repository, pack, one, pieces, healed)
-        except (StorageError, FixityMismatchError) as error:
-            healed.failures[one.store.name] = error
+    with tempfile.TemporaryFile(dir=repository.staging) as spool:
+        assembled = None if sources else _assembled(repository, pack, bad, others, spool)
+        if assembled is not None and not assembled.whole:
+            _check_nothing_hidden(repository, pack, bad)
+            _salvage(repository, pack, assembled, bad, healed)
+            return healed
+        for one in bad:
+            if one.store.backend is None:
+                continue
+            for pieces in _attempts(pack, sources, assembled):
+                try:
+                    _replace(repository, pack, one, pieces, healed)
+                except MocbanError as error:
+                    healed.failures[one.store.name] = error
+                else:
+                    healed.failures.pop(one.store.name, None)
+                    break
     return healed
 
 
-def _copied(sources: Sequence[Store], pack: PackRow, fixity: Fixity) -> Iterator[bytes]:
-    """Yield the pack from the first good copy; the draft is measured as a whole before it gets its name."""
-    key = layout.pack_key(pack.fonds, fixity.blake3)
-    last: StorageError | None = None
+def _attempts(pack: PackRow, sources: Sequence[Store], assembled: Joined | None) -> Iterator[Iterator[bytes]]:
+    """Yield the pack's bytes from one source after the other: a good copy may have gone bad since it was looked at."""
+    if assembled is not None:
+        yield assembled.pieces()
     for store in sources:
-        assert store.backend is not None
-        try:
-            with store.backend.read(key, fresh=True) as reader:
-                while data := reader.read(CHUNK):
-                    yield data
-        except StorageError as error:
-            last = error
-            break
+        if store.backend is not None:
+            yield _copied(store.backend, layout.pack_key(pack.fonds, pack.pack))
+
+
+def _check_nothing_hidden(repository: Repository, pack: PackRow, bad: Sequence[Bad]) -> None:
+    """Raise ``NotRepairableError`` if a store that cannot be looked at now may hold better bytes of the pack."""
+    if any(one.store.backend is None or one.verdict is Verdict.UNREADABLE for one in bad):
+        raise NotRepairableError(pack=pack.pack, reason="a store that may hold a good copy cannot be looked at")
+    with repository.reading() as view:
+        detached = {row.store: row.name for row in rows.every(view, StoreRow) if row.state == StoreState.DETACHED}
+    if not detached:
         return
-    assert last is not None
-    raise last
+    for record in repository.ledger.records(pack.sealed):
+        detail = record.event.detail
+        store = str(detail.get("store"))
+        if store in detached and detail.get("pack") == pack.pack and record.event.type in _COPY_MADE:
+            reason = f"{detached[store]} may hold a good copy; attach it again, or record its loss"
+            raise NotRepairableError(pack=pack.pack, reason=reason)
+
+
+def _copied(source: StorageBackend, key: str) -> Iterator[bytes]:
+    """Yield the pack from a good copy; the draft is measured as a whole before it gets its name."""
+    with source.read(key, fresh=True) as reader:
+        while data := reader.read(CHUNK):
+            yield data
 
 
 def _replace(repository: Repository, pack: PackRow, bad: Bad, pieces: Iterator[bytes], healed: Healed) -> None:
@@ -114,8 +137,12 @@ def _replace(repository: Repository, pack: PackRow, bad: Bad, pieces: Iterator[b
         raise NotRepairableError(pack=pack.pack, reason=f"{bad.store.name} cannot write beside what is there")
     draft = backend.create()
     try:
-        kind = _written(backend, draft.write, key, pieces) if bad.verdict is Verdict.DAMAGED else str(bad.verdict)
-        if bad.verdict is not Verdict.DAMAGED:
+        kind = str(bad.verdict)
+        if bad.verdict is Verdict.DAMAGED:
+            wrong, first = _written(backend, draft, key, pieces)
+            other = _pack_under(repository, backend, key) if first < TAR_BLOCK else ""
+            kind = f"the bytes of pack {other}" if other else f"{wrong} at {first}"
+        else:
             for piece in pieces:
                 draft.write(piece)
         with draft.read_back() as reader:
@@ -152,63 +179,109 @@ def _out_of_the_way(backend: StorageBackend, key: str) -> str:
         return ""
 
 
-def _written(backend: StorageBackend, write: object, key: str, pieces: Iterator[bytes]) -> str:
-    """Write the right bytes and compare them with the wrong ones on the way; return the kind of damage."""
-    assert callable(write)
-    kind, place = "", 0
-    rest = b""
+def _written(backend: StorageBackend, draft: Draft, key: str, pieces: Iterator[bytes]) -> tuple[str, int]:
+    """Write the right bytes and compare them with the wrong ones on the way; return what is wrong first, and where."""
+    found: tuple[str, int] | None = None
+    place, rest = 0, b""
     for piece in pieces:
-        write(piece)
+        draft.write(piece)
         rest += piece
         while len(rest) >= BLOCK:
-            kind = kind or _difference(backend, key, place, rest[:BLOCK])
+            found = found or _difference(backend, key, place, rest[:BLOCK])
             rest, place = rest[BLOCK:], place + BLOCK
-    if rest:
-        kind = kind or _difference(backend, key, place, rest)
-    return kind or "extended"
+    return found or _difference(backend, key, place, rest) or ("extended", place + len(rest))
 
 
-def _difference(backend: StorageBackend, key: str, place: int, good: bytes) -> str:
+def _difference(backend: StorageBackend, key: str, place: int, good: bytes) -> tuple[str, int] | None:
     try:
         with backend.read(key, offset=place, length=len(good)) as reader:
-            pieces = []
-            while data := reader.read(len(good)):
-                pieces.append(data)
+            bad = b"".join(iter(lambda: reader.read(BLOCK), b""))
     except StorageError:
-        return "unreadable"
-    bad = b"".join(pieces)
-    return "" if bad == good else f"{diagnosis(bad, good)} at {place}"
+        return "unreadable", place
+    kind, first = diagnosis(bad, good)
+    return None if bad == good else (kind, place + first)
+
+
+def _pack_under(repository: Repository, backend: StorageBackend, key: str) -> str:
+    """Return which other pack lies under a key; nothing if it is none of ours as it was written."""
+    try:
+        with backend.read(key) as reader:
+            found = measure(reader)
+    except StorageError:
+        return ""
+    with repository.reading() as view:
+        return found.blake3 if rows.one(view, PackRow, found.blake3) is not None else ""
 
 
 # ---- joining ----------------------------------------------------------------------------------------------------
 
 
-def _assembled(repository: Repository, pack: PackRow, bad: Sequence[Bad]) -> Joined:
-    key = layout.pack_key(pack.fonds, pack.pack)
-    copies, backends = [], []
-    for one in bad:
-        if one.store.backend is None:
-            continue
-        backends.append(one.store.backend)
-        with suppress(StorageError):
-            copies.append(Copy(one.store.backend, key, one.store.backend.stat(key).size))
+def _assembled(
+    repository: Repository, pack: PackRow, bad: Sequence[Bad], others: Sequence[Store], spool: BinaryIO
+) -> Joined:
+    stores = {store.row.store: store for store in (*(one.store for one in bad), *others)}
+    backends = [store.backend for store in stores.values() if store.backend is not None]
     index = sidecar(repository, pack, backends, "index")
     if index is None:
         raise NotRepairableError(pack=pack.pack, reason="its index cannot be found anywhere")
     lines = index.splitlines(keepends=True)
     head = pack_index.parse_header(lines[0], pack.pack)
-    members = pack_index.members(lines[1:], pack.pack)
+    members = list(pack_index.members(lines[1:], pack.pack))
+    places = _in_other_packs(repository, pack, members)
 
-    def elsewhere(digest: str, offset: int, length: int) -> bytes | None:
-        stores = [one.store for one in bad]
-        return _from_other_packs(repository, pack, stores, digest, range(offset, offset + length))
+    def elsewhere(digest: str, size: int) -> Place | None:
+        for other, offset in places.get(digest, ()):
+            for backend in backends:
+                copy = Copy(backend, layout.pack_key(other.fonds, other.pack), other.size)
+                if copy.holds(offset, size, digest):
+                    return copy, offset
+        return None
 
     fixity = Fixity(pack.size, pack.pack)
     blocks = sidecar(repository, pack, backends, "blocks")
-    result = joined(fixity, blocks, index, head.label, members, copies=copies, elsewhere=elsewhere)
+    named, aside = _copies(pack, backends)
+    result = None
+    for copies in (named, [*named, *aside]) if aside else (named,):
+        spool.seek(0)
+        spool.truncate()
+        result = joined(
+            fixity, blocks, index, head.label, iter(members), copies=copies, elsewhere=elsewhere, spool=spool
+        )
+        if result is not None and result.whole:
+            break
     if result is None:
         raise NotRepairableError(pack=pack.pack, reason="its block digests cannot be found anywhere")
     return result
+
+
+def _copies(pack: PackRow, backends: Sequence[StorageBackend]) -> tuple[list[Copy], list[Copy]]:
+    """Return what lies under the pack's name, and what was set aside from there: after a crash that may be needed."""
+    key = layout.pack_key(pack.fonds, pack.pack)
+    named, aside = [], []
+    for backend in backends:
+        with suppress(StorageError):
+            named.append(Copy(backend, key, backend.stat(key).size))
+        with suppress(StorageError):
+            aside += [
+                Copy(backend, item.key, item.size) for item in backend.items("quarantine") if is_aside(item.key, key)
+            ]
+    return named, aside
+
+
+def _in_other_packs(
+    repository: Repository, pack: PackRow, members: Sequence[Member]
+) -> dict[str, list[tuple[PackRow, int]]]:
+    """Return where other packs hold objects of this one: (pack, offset) by digest."""
+    found: dict[str, list[tuple[PackRow, int]]] = {}
+    with repository.reading() as view:
+        for member in members:
+            if member.kind not in {Kind.CONTENT, Kind.FILE} or member.digest in found:
+                continue
+            for place in rows.locations(view.get(rows.object_key(pack.fonds, member.digest))):
+                other = rows.one(view, PackRow, place.pack) if place.pack != pack.pack else None
+                if other is not None:
+                    found.setdefault(member.digest, []).append((other, place.offset))
+    return found
 
 
 def sidecar(repository: Repository, pack: PackRow, backends: Sequence[StorageBackend], kind: str) -> bytes | None:
@@ -251,28 +324,11 @@ def _index_in(copy: Copy, pack: PackRow) -> bytes | None:
     start = max(0, pack.size - span) // 512 * 512
     data = copy.slice(start, pack.size - start)
     for place in range(0, len(data) - pack.index_size + 1, 512):
-        found = data[place : place + pack.index_size]
-        if found.startswith(b'{"fonds"') and blake3_hex(found) == pack.index_blake3:
-            return found
+        if data.startswith(b'{"fonds"', place):
+            found = data[place : place + pack.index_size]
+            if blake3_hex(found) == pack.index_blake3:
+                return found
     return None
-
-
-def _from_other_packs(
-    repository: Repository, pack: PackRow, stores: Sequence[Store], digest: str, wanted: range
-) -> bytes | None:
-    with repository.reading() as view:
-        places = rows.locations(view.get(rows.object_key(pack.fonds, digest)))
-        if all(place.pack == pack.pack for place in places):
-            return None
-        found, place = bytearray(), 0
-        try:
-            for piece in object_pieces(view, stores, pack.fonds, digest, not_in=pack.pack):
-                first, last = max(wanted.start - place, 0), wanted.stop - place
-                found += piece[first:last] if last > 0 else b""
-                place += len(piece)
-        except MocbanError:
-            return None
-    return bytes(found)
 
 
 # ---- salvage ----------------------------------------------------------------------------------------------------
@@ -337,8 +393,7 @@ def _write_survivors(view: View, pack: PackRow, assembled: Joined, lost: set[byt
 
 
 def _write_member(assembled: Joined, member: Member, writer: PackWriter, manifest: rows.ManifestRow | None) -> None:
-    data = assembled.member_bytes(member)
-    pieces: Iterator[bytes] = iter([data]) if data is not None else assembled.big_member_pieces(member)
+    pieces = _measured(assembled, member)
     if member.kind is Kind.CONTENT:
         writer.add_object(member.digest, member.size, pieces)
     elif member.kind is Kind.FILE:
@@ -346,3 +401,14 @@ def _write_member(assembled: Joined, member: Member, writer: PackWriter, manifes
     elif manifest is not None:
         line = ManifestLine(manifest.package, manifest.version, manifest.title, 0, 0, 0)
         writer.add_manifest(member.name, Fixity(stored_size(member), member.digest), pieces, line)
+
+
+def _measured(assembled: Joined, member: Member) -> Iterator[bytes]:
+    """Yield the bytes of a member; what got worse since it was looked at is not kept as if it were right."""
+    measuring = Measuring()
+    for piece in assembled.member_pieces(member):
+        measuring.update(piece)
+        yield piece
+    found = measuring.fixity()
+    if (found.size, found.blake3) != (stored_size(member), member.digest):
+        raise NotRepairableError(pack=assembled.fixity.blake3, reason="a copy got worse while it was read")
