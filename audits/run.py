@@ -21,7 +21,7 @@ from audits.healing import CODES, heal
 from audits.sweep import sweep
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
-from preservation.catalog.rows import CopyRow, LostRow, PackRow, RunRow
+from preservation.catalog.rows import CopyRow, LostRow, PackRow, PackState, RunRow
 from preservation.checking import Seen, Verdict, check
 from preservation.evidence import push
 from preservation.fixity import Fixity
@@ -159,18 +159,22 @@ def repair_named(repository: Repository, names: Sequence[str], told: Callable[[i
     with repository.reading() as view:
         packs = set(names) or {row.pack for row in rows.every(view, CopyRow) if row.state != rows.CopyState.GOOD}
         packages = tuple(sorted({row.package for row in rows.every(view, PackRow) if {row.pack, row.package} & packs}))
+        lost, standing = _standing(view)
     if not packages:
-        coverage = Coverage()
-        return Report("", coverage, [], complete=True)
+        return Report("", Coverage(lost_objects=lost), standing, complete=True)
     return audit(repository, Scope(packages=packages), repair=True, told=told)
 
 
 def _opened(repository: Repository, scope: Scope) -> tuple[str, str]:
-    """Take up the audit of this scope that was stopped, or begin one; return its id and when it began."""
+    """Take up the audit of this scope that was stopped, or begin one; return its id and when it began.
+
+    One that began longer ago than copies may go unread is given up: what it saw is no assurance any more.
+    """
     text = json.dumps(dataclasses.asdict(scope), sort_keys=True)
     with repository.deciding() as (view, append):
+        oldest = time_text(repository.world.now() - timedelta(days=repository.configuration.audit.max_age_days))
         for row in rows.every(view, RunRow):
-            if row.scope == text:
+            if row.scope == text and row.opened >= oldest:
                 return row.run, row.opened
         run = repository.new_id()
         records = append([repository.event(EventType.AUDIT_RUN_OPENED, run=run, scope=text)])
@@ -269,17 +273,27 @@ def _how_found(seen: Seen, pack: PackRow) -> str:
     return f"blake3:{seen.found.blake3}"
 
 
+def _standing(view: View) -> tuple[list[str], list[Finding]]:
+    """Return the objects that are lost, and what stays wrong though no copy that was looked at shows it."""
+    lost = sorted({f"blake3:{row.blake3}" for row in rows.every(view, LostRow)})
+    findings = [Finding(Code.OBJECTS_LOST, detail=f"{len(lost)} objects")] if lost else []
+    held = {row.pack for row in rows.every(view, CopyRow)}
+    for row in rows.every(view, PackRow):
+        if row.index_missing:
+            findings.append(Finding(Code.INDEX_MISSING, pack=row.pack))
+        if row.state == PackState.LIVE and row.pack not in held:
+            findings.append(Finding(Code.COPY_MISSING, pack=row.pack, detail="no copy is known"))
+    return lost, findings
+
+
 def _closed(repository: Repository, work: _Audit, coverage: Coverage, findings: list[Finding]) -> Report:
     with repository.reading() as view:
-        lost = sorted({f"blake3:{row.blake3}" for row in rows.every(view, LostRow)})
+        coverage.lost_objects, standing = _standing(view)
         shared = sharings(work.stores)
         short = short_packs(repository, view, shared)
-        missing = [row.pack for row in rows.every(view, PackRow) if row.index_missing]
-    coverage.lost_objects = lost
-    if lost:
-        findings.append(Finding(Code.OBJECTS_LOST, detail=f"{len(lost)} objects"))
+    lost = coverage.lost_objects
+    findings += standing
     findings += [Finding(Code.UNDER_REPLICATED, pack=pack) for pack in short]
-    findings += [Finding(Code.INDEX_MISSING, pack=pack) for pack in missing]
     findings += [Finding(Code.STORES_NOT_INDEPENDENT, one.second, detail=f"{one.what}: {one.first}") for one in shared]
     coverage.close()
     counts = {name: value for name, value in dataclasses.asdict(coverage).items() if isinstance(value, int)}

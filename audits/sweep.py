@@ -7,7 +7,7 @@ from contextlib import suppress
 from audits.findings import Code, Finding
 from preservation.catalog import rows
 from preservation.catalog.rows import CopyRow, PackRow, PackState, SessionRow
-from preservation.evidence import is_known_key, wrong_evidence
+from preservation.evidence import ahead_of, is_known_key, wrong_evidence
 from preservation.fixity import CHUNK, blake3_hex
 from preservation.packing import put_item, set_aside
 from preservation.packs import layout
@@ -16,7 +16,7 @@ from preservation.repository import Repository
 from preservation.sidecars import blocks_name, index_name
 from preservation.stores import Store
 from storage_backends.backend import StorageBackend
-from storage_backends.errors import KeyMissingError, StorageError
+from storage_backends.errors import KeyMissingError, ReadFailureError, StorageError
 
 SIDECAR = re.compile(r"indexes/[^/]+/[0-9a-f]{2}/([0-9a-f]{64})\.(jsonl|blocks)")
 
@@ -28,6 +28,10 @@ def sweep(repository: Repository, stores: Sequence[Store], *, repair: bool) -> l
         if store.backend is None:
             continue
         try:
+            ahead = ahead_of(repository, store.backend)
+            if ahead:  # what it has and we do not know must neither be moved nor be written over
+                findings.append(Finding(Code.LEDGER_DAMAGED, store.name, detail=f"{ahead} lies there, unknown here"))
+                continue
             findings += _unexpected(repository, store, store.backend, repair=repair)
             findings += _sidecars(repository, stores, store, store.backend, repair=repair)
             findings += _evidence(repository, store, store.backend, repair=repair)
@@ -108,7 +112,7 @@ def _measures(backend: StorageBackend, key: str, wanted: str) -> bool:
     try:
         with backend.read(key, fresh=True) as reader:
             data = b"".join(iter(lambda: reader.read(CHUNK), b""))
-    except KeyMissingError:
+    except (KeyMissingError, ReadFailureError):
         return False
     return blake3_hex(data) == wanted
 

@@ -76,10 +76,10 @@ def diagnosis(bad: bytes, good: bytes) -> tuple[str, int]:
         return ("truncated" if good.startswith(bad) else "truncated and changed"), _first_wrong(bad, good)
     if len(bad) > len(good):
         return "extended", _first_wrong(bad, good)
-    different = [place for place in range(len(good)) if bad[place] != good[place]]
-    if not different:
+    marks = (int.from_bytes(bad) ^ int.from_bytes(good)).to_bytes(len(good))
+    first, last = len(good) - len(marks.lstrip(b"\0")), len(marks.rstrip(b"\0")) - 1
+    if last < 0:
         return "none", len(good)
-    first, last = different[0], different[-1]
     if first == last:
         return ("one bit" if (bad[first] ^ good[first]).bit_count() == 1 else "one byte"), first
     if not any(bad[first : last + 1]):

@@ -12,29 +12,48 @@ from preservation.catalog import rows
 from preservation.catalog.rows import FondsRow
 from preservation.configuration import FILE_NAME
 from preservation.fixity import CHUNK, blake3_hex
-from preservation.ledger.keys import LOG_PUBLIC_FILE, LOG_VERIFIER_FILE, ROOT_VERIFIER_FILE
+from preservation.ledger.errors import NoteError
+from preservation.ledger.keys import LOG_PUBLIC_FILE, LOG_VERIFIER_FILE, ROOT_VERIFIER_FILE, current_verifiers
 from preservation.ledger.layout import (
     CHECKPOINTS_PREFIX,
     SEGMENTS_PREFIX,
     TAIL_PREFIX,
     note_key,
+    note_size,
     segment_key,
     segment_range,
     tail_range,
 )
 from preservation.ledger.log import Ledger
+from preservation.ledger.notes import SignedCheckpoint, signed_by
 from preservation.packing import put_item
 from preservation.recovery_texts import RESTORE_SCRIPT, STORE_README
 from preservation.repository import Repository
 from preservation.sidecars import description_name
 from preservation.stores import Store, satisfies, sharings
 from storage_backends.backend import StorageBackend
-from storage_backends.errors import KeyMissingError, MocbanError, StorageError, StoreUnavailableError
+from storage_backends.errors import (
+    KeyMissingError,
+    MocbanError,
+    ReadFailureError,
+    StorageError,
+    StoreUnavailableError,
+    marked,
+)
 
 CONFIGURATION_PREFIX = "ledger/configuration"
 KEYS_PREFIX = "ledger/keys"
 README_KEY = "README.txt"
 RESTORE_KEY = "restore.sh"
+
+
+class StoreAheadError(StorageError):
+    """A store has a signed checkpoint over events that the ledger here does not have; nothing was written there."""
+
+    template = marked(
+        "{place}: {key} is about events that the ledger here does not have: it is an older one. Run 'mocban rebuild', "
+        "which brings the events from the stores"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +96,9 @@ def _drop_sealed(repository: Repository, reached: Sequence[Store], failures: dic
 def bring_up_to_date(repository: Repository, backend: StorageBackend) -> None:
     """Give one store what it lacks."""
     ledger = repository.ledger
+    ahead = ahead_of(repository, backend)
+    if ahead:
+        raise StoreAheadError(place=backend.place, key=ahead)
     _tail(ledger, backend, _segments(ledger, backend))
     for key, data in _small(repository).items():
         _put_once(backend, key, data)
@@ -120,10 +142,14 @@ def _expected(repository: Repository, there: Sequence[str]) -> Iterator[tuple[st
     for segment in ledger.segments:
         with open(ledger.segment_file(segment), "rb") as file:
             yield segment_key(segment.first, segment.end), file.read()
+    covered = ledger.sealed_size
     for key in there:
         found = tail_range(key.rsplit("/", 1)[-1]) if key.startswith(TAIL_PREFIX + "/") else None
         if found is not None and found[1] > ledger.sealed_size:
             yield key, ledger.chunk(*found)
+            covered = found[1] if found[0] <= covered else covered
+    if covered < max(ledger.checkpoint_sizes(), default=0):  # all that is signed was brought there
+        yield from ((chunk.key, chunk.data) for chunk in ledger.tail_since(covered))
     for size in ledger.checkpoint_sizes()[:-1]:
         if note_key(size) in there:
             yield note_key(size), ledger.checkpoint(size).note.encoded()
@@ -133,8 +159,30 @@ def _content(backend: StorageBackend, key: str) -> bytes | None:
     try:
         with backend.read(key, fresh=True) as reader:
             return b"".join(iter(lambda: reader.read(CHUNK), b""))
-    except KeyMissingError:
+    except (KeyMissingError, ReadFailureError):
         return None
+
+
+def ahead_of(repository: Repository, backend: StorageBackend) -> str:
+    """Return the key of a checkpoint on a store over more events than our ledger has, signed by a key of ours.
+
+    The store knows what we do not: the ledger here is an older one, of a backup perhaps. Nothing if there is none.
+
+    Raises:
+        StorageError: the store could not be looked at.
+    """
+    there = {item.key: note_size(item.key.rsplit("/", 1)[-1]) or 0 for item in backend.items(CHECKPOINTS_PREFIX)}
+    repository.ledger.refresh()  # after the listing: what others bring there meanwhile is known here first
+    beyond = [key for key, size in there.items() if size > repository.ledger.size]
+    if not beyond:
+        return ""
+    keys = [period.key for period in current_verifiers(repository.ledger.records())]
+    for key in beyond:
+        with suppress(NoteError):
+            found = SignedCheckpoint.parse(_content(backend, key) or b"")
+            if found.checkpoint.size > repository.ledger.size and signed_by(found.note, keys):
+                return key
+    return ""
 
 
 def _put_once(backend: StorageBackend, key: str, data: bytes) -> None:

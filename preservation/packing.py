@@ -30,6 +30,7 @@ from storage_backends.errors import (
     KeyExistsError,
     KeyMissingError,
     MocbanError,
+    ReadFailureError,
     StorageError,
     StoreUnavailableError,
     marked,
@@ -185,10 +186,9 @@ def put_item(backend: StorageBackend, key: str, data: bytes) -> None:
     try:
         backend.write(key, len(data), io.BytesIO(data))
     except KeyExistsError:
-        with backend.read(key) as reader:
-            same = reader.read(len(data) + 1) == data
-        if same:
-            return
+        with suppress(ReadFailureError), backend.read(key) as reader:
+            if reader.read(len(data) + 1) == data:
+                return
         if isinstance(backend, Replacing):
             backend.replace(key, backend.stat(key), len(data), io.BytesIO(data))
         else:

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from preservation.catalog import rows
+from preservation.catalog import door, rows
 from preservation.catalog.catalog import View
-from preservation.catalog.rows import FondsRow, PackageRow, PackRow
+from preservation.catalog.errors import CatalogDamagedError
+from preservation.catalog.overlay import Overlay
+from preservation.catalog.rows import FondsRow, PackageRow, PackRow, StoreRow
 from preservation.configuration import FILE_NAME, Configuration, FormatError
 from preservation.creation import RepositoryExistsError, default_kit, open_ledger, open_repository
-from preservation.evidence import CONFIGURATION_PREFIX, push
+from preservation.evidence import CONFIGURATION_PREFIX, ahead_of, push
 from preservation.fixity import CHUNK, blake3_hex
+from preservation.ledger.errors import LedgerDamagedError, LedgerUnreadableError
 from preservation.ledger.events import EventType
-from preservation.ledger.evidence import found_on
+from preservation.ledger.evidence import Found, found_on
 from preservation.ledger.files import create_file, fsync_directory
 from preservation.ledger.keys import (
     LOG_KEY_FILE,
@@ -38,7 +41,7 @@ from preservation.sidecars import blocks_name, description_name, index_name
 from preservation.stores import all_open, attached
 from storage_backends import locations
 from storage_backends.backend import StorageBackend, StorageProfile
-from storage_backends.errors import KeyMissingError, MocbanError, StoreUnavailableError, marked
+from storage_backends.errors import KeyMissingError, MocbanError, StorageError, StoreUnavailableError, marked
 
 
 class NothingToRebuildError(MocbanError):
@@ -73,14 +76,39 @@ def rebuild(path: str, world: World) -> Rebuilt:
 
 
 def _with_sound_ledger(path: str, world: World) -> Repository:
-    """Open the repository; a ledger that is damaged is mended from what its stores hold."""
-    from preservation.ledger.errors import LedgerDamagedError, LedgerUnreadableError  # noqa: PLC0415 - only here
+    """Open the repository; a ledger that is damaged, or older than what stores hold of it, is mended from these."""
+    path = os.path.abspath(path)
+    with all_open(_stores_known(path)) as stores:
+        backends = [store.backend for store in stores if store.backend is not None]
+        try:
+            repository = open_repository(path, world)
+            if not _knows_less(repository, backends):
+                return repository
+        except (LedgerDamagedError, LedgerUnreadableError):
+            pass
+        found: list[Found] = []
+        for backend in backends:
+            with suppress(StorageError):
+                found += found_on(backend)
+        mend(os.path.join(path, "ledger"), found, wait_seconds=world.wait_seconds)
+    return open_repository(path, world)
 
+
+def _knows_less(repository: Repository, backends: list[StorageBackend]) -> bool:
+    for backend in backends:
+        with suppress(StorageError):
+            if ahead_of(repository, backend):
+                return True
+    return False
+
+
+def _stores_known(path: str) -> list[StoreRow]:
+    """Return the attached stores as the catalog had them last, whatever state the ledger is in; none if it is gone."""
     try:
-        return open_repository(path, world)
-    except (LedgerDamagedError, LedgerUnreadableError):
-        mend(os.path.join(os.path.abspath(path), "ledger"), wait_seconds=world.wait_seconds)
-        return open_repository(path, world)
+        with door.reading(os.path.join(path, "catalog"), Configuration.load(path).repository) as database:
+            return attached(Overlay(database))
+    except CatalogDamagedError:
+        return []
 
 
 def rebuild_from(url: str, path: str, world: World, *, kit: str = "") -> Rebuilt:

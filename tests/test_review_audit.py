@@ -31,6 +31,7 @@ from preservation.joining import _runs, _trials
 from preservation.packing import set_aside
 from preservation.packs import layout
 from preservation.packs.members import Kind
+from preservation.rebuilding import rebuild
 from preservation.stopping import StoppedError
 
 _random = random.Random(11)
@@ -301,3 +302,25 @@ def test_sidecars_lost_everywhere_and_both_copies_damaged_are_made_again(place):
         path.unlink()
     assert audit(place).exit_status == 0
     assert pack_file(place, "b", row).read_bytes() == right
+
+
+# ---- rebuilding ---------------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_that_is_damaged_here_is_mended_from_the_stores(place):
+    size = place.open().ledger.size
+    (hot,) = (place.folder / "repo" / "ledger" / "hot").iterdir()
+    hot.write_bytes(hot.read_bytes()[:700])
+    rebuild(place.path, place.world)
+    assert place.open().ledger.size > size
+    assert audit(place).exit_status == 0
+
+
+def test_a_repository_from_a_backup_learns_from_the_stores_what_came_after(place, tmp_path):
+    shutil.copytree(place.path, tmp_path / "backup")
+    receipt = submit_files(place, {"ba": b"third words"}, name="second")
+    shutil.rmtree(place.path)
+    (tmp_path / "backup").rename(place.path)
+    rebuild(place.path, place.world)
+    assert contents(place, receipt.package) == {b"ba": b"third words"}
+    assert audit(place).exit_status == 0

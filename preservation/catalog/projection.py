@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, cast
 
@@ -332,7 +333,13 @@ def _run_opened(event: _Detail, _index: IndexOf, view: Writable) -> None:
 
 
 def _run_closed(event: _Detail, _index: IndexOf, view: Writable) -> None:
-    view.delete(RunRow.PREFIX + event.text("run").encode())
+    closed = rows.one(view, RunRow, event.text("run"))
+    scope = closed.scope if closed is not None else "{}"
+    for row in list(rows.every(view, RunRow)):
+        if row.run == event.text("run") or row.scope == scope:  # one of this scope that was given up long ago
+            view.delete(row.key)
+    if any(json.loads(scope).get(part) for part in ("stores", "fonds", "packages")):
+        return  # what saw only a part is not the last audit
     mark = MarkRow(name="last audit", value=event.time)
     view.put(mark.key, mark.to_bytes())
 
