@@ -75,7 +75,7 @@ class Point:
 
 
 class Lane:
-    """One place where faults are tried one after the other. Stores are known by their path, so each lane has its own."""
+    """A place where faults are tried one after the other. Stores are known by their path: each lane has its own."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -135,7 +135,7 @@ class Lane:
         return result, trace.read_text(errors="replace").splitlines()
 
     def points(self, verb):
-        """Trace ``verb`` without a fault; return its points, and how many calls of each kind one thread makes at most."""
+        """Trace ``verb`` without a fault; return its points, and how many calls of each kind a thread makes at most."""
         self.reset(verb)
         names = ",".join(f"?{call}" for call in CALLS)
         result, lines = self.run(verb, ["--seccomp-bpf", "-e", f"trace={names}"])
@@ -143,7 +143,7 @@ class Lane:
         return _points(lines, str(self.root))
 
     def fault(self, verb, point, most, fault):
-        """Run ``verb`` with ``fault`` at ``point``; return the finished process and on what the fault fell, if it did."""
+        """Run ``verb`` with ``fault`` at ``point``; return the process that ended, and on what the fault fell."""
         here, around = {point.thread}, {point.thread - 1, point.thread, point.thread + 1} - {1}
         # Which thread of a pool takes which work is not always the same, and the one that is kept busy may get none.
         for threads in (here, around, around, around):
@@ -414,11 +414,18 @@ def snapshot(root, *, ledger=True):
     return found
 
 
-def success_in_spite_of(hit):
+def must_be_told(verb, hit):
     """Tell whether a call may not fail without the verb saying so: it stands between what is kept and its medium."""
     call, site = hit
-    to_be_cleaned = site == "store/.drafts" or site.startswith("repo/catalog")  # the catalog can be made anew
-    return call in {"write", "fsync", "fdatasync", "rename", "link"} and not to_be_cleaned
+    return call in {"write", "fsync", "fdatasync", "rename", "link"} and not re.fullmatch(HARMLESS[verb], site)
+
+
+# The catalog can be made anew; drafts that are cleared away may come back after a power cut.
+_HARMLESS = "repo/catalog.*|store/.drafts"
+# The cache of the tree can be made anew; tail chunks are removed once a segment holds them.
+_HARMLESS_TO_SEAL = f"{_HARMLESS}|.*repo/ledger/state.json|repo/ledger/state.json.tmp|repo/ledger|store/ledger/tail"
+HARMLESS = dict.fromkeys(VERBS, _HARMLESS) | {"seal": _HARMLESS_TO_SEAL}
+"""Sites of calls that may fail although the verb succeeds."""
 
 
 def recover(root, verb):
@@ -500,7 +507,7 @@ def tried(verb, point, most, fault):
     broken = []
     try:
         broken += broken_now(_lane.root, verb, result.returncode)
-        if fault != KILL and result.returncode == 0 and success_in_spite_of(hit):
+        if fault != KILL and result.returncode == 0 and must_be_told(verb, hit):
             broken.append(f"success in spite of an error: {result.stdout}")
         broken += broken_after_recovery(_lane.root, verb, result.returncode)
     except Exception:  # noqa: BLE001 - whatever stops a recovery is a broken rule
@@ -510,7 +517,7 @@ def tried(verb, point, most, fault):
     return Outcome(point, hit, result.returncode, broken)
 
 
-def tried_all(verb, points, most, fault, parent, lanes):
+def tried_all(verb, points, most, fault, *, parent, lanes):
     """Try the fault at each of the points, in ``lanes`` processes."""
     context = get_context("spawn")
     with ProcessPoolExecutor(lanes, mp_context=context, initializer=begin_lane, initargs=(parent,)) as pool:

@@ -11,7 +11,7 @@ import tempfile
 from functools import cache
 
 import pytest
-from crash_support import EIO, ENOSPC, KILL, VERBS, Lane, chosen, success_in_spite_of, tried_all
+from crash_support import EIO, ENOSPC, KILL, VERBS, Lane, chosen, must_be_told, tried_all
 
 POINTS = 60
 """The least number of points at which each verb is killed."""
@@ -64,7 +64,7 @@ def sites(found):
 def test_a_verb_that_is_killed_loses_nothing_and_goes_on(verb, place):
     points, most = Lane(place).points(verb)
     picked = [points[number * len(points) // 3] for number in range(3)]
-    assert [] == broken_rules(tried_all(verb, picked, most, KILL, place, LANES))
+    assert [] == broken_rules(tried_all(verb, picked, most, KILL, parent=place, lanes=LANES))
 
 
 @pytest.mark.crash
@@ -72,7 +72,7 @@ def test_a_verb_that_is_killed_loses_nothing_and_goes_on(verb, place):
 @pytest.mark.parametrize("verb", VERBS)
 def test_killed_at_every_distinct_call_site_a_verb_loses_nothing_and_goes_on(verb, place):
     points, most = Lane(place).points(verb)
-    outcomes = tried_all(verb, points if ALL else chosen(points, POINTS), most, KILL, place, LANES)
+    outcomes = tried_all(verb, points if ALL else chosen(points, POINTS), most, KILL, parent=place, lanes=LANES)
     hits = [one.hit for one in outcomes if one.hit is not None]
     print(f"{verb}: killed at {len(hits)} points, {len(set(hits))} distinct call sites of {len(points)} calls")
     assert [] == broken_rules(outcomes)
@@ -90,8 +90,8 @@ def test_refused_at_every_distinct_call_site_a_verb_never_claims_success(verb, f
     if not ALL:
         mine = [point for point in points if (point.kind[0] in FULL) == (fault == ENOSPC)]
         picked = chosen([point for point in mine if not point.site.startswith("repo/catalog")], 0)
-    outcomes = tried_all(verb, picked, most, fault, place, LANES)
+    outcomes = tried_all(verb, picked, most, fault, parent=place, lanes=LANES)
     hits = [one.hit for one in outcomes if one.hit is not None]
-    print(f"{verb}: {fault} at {len(hits)} points, {sum(map(success_in_spite_of, hits))} of them must be told")
+    print(f"{verb}: {fault} at {len(hits)} points, {sum(must_be_told(verb, hit) for hit in hits)} of them must be told")
     assert [] == broken_rules(outcomes)
     assert set() == sites(point.kind for point in picked) - sites(hits)
