@@ -1,6 +1,6 @@
 """Measures ingest and audit against peers on the same machine, in the same run, cold caches.
 
-usage: python benchmarks/speed.py [--pairs N] [--work FOLDER] [CASE ...]
+usage: python benchmarks/bench.py [--pairs N] [--work FOLDER] [CASE ...]
 
 Cases: ingest-small ingest-large copy-small audit-small audit-large help status memory; all by default. Needs root (to
 drop caches), restic for the ingest cases, and about 60 GB for the large ones.
