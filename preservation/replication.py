@@ -10,7 +10,7 @@ from preservation.catalog.rows import CopyRow, CopyState, PackRow, PackState, St
 from preservation.evidence import push
 from preservation.fixity import Fixity, FixityMismatchError
 from preservation.housekeeping import clean
-from preservation.packing import Landed, copied, copy_event, put_sidecars
+from preservation.packing import Landed, adopted, copied, copy_event, put_sidecars
 from preservation.packs.layout import pack_key
 from preservation.repair import sidecar
 from preservation.repository import Repository
@@ -91,6 +91,11 @@ def _fill(
 def _copied_from_any(view: View, stores: Sequence[Store], target: Store, pack: PackRow) -> Landed:
     holders = {row.store for row in good_holders(view, pack.pack, [store.row for store in stores])}
     failure: MocbanError = StoreUnavailableError(place=target.row.url, reason="no good copy of a pack can be reached")
+    if not holders and target.backend is not None:  # of a store that was given up, and found again
+        fixity = Fixity(pack.size, pack.pack)
+        found = adopted(target.backend, pack_key(pack.fonds, pack.pack), fixity)
+        if found is not None:
+            return Landed(target, *found)
     for source in stores:
         if source.row.store in holders and source.backend is not None and source.row.store != target.row.store:
             try:

@@ -13,6 +13,7 @@ from repository_support import (
     blocks_file,
     catalog_rows,
     contents,
+    copy_rows,
     flip,
     index_file,
     made,
@@ -32,6 +33,7 @@ from preservation.packing import set_aside
 from preservation.packs import layout
 from preservation.packs.members import Kind
 from preservation.rebuilding import rebuild
+from preservation.replication import replicate
 from preservation.stopping import StoppedError
 
 _random = random.Random(11)
@@ -180,6 +182,15 @@ def test_a_pack_of_which_no_copy_is_left_is_an_open_finding(place):
     report = audit(place)
     assert report.exit_status == 3
     assert ("copy-missing", "", "no copy is known") in open_findings(report)
+
+
+def test_a_store_that_was_given_up_and_is_found_again_brings_its_packs_back(place):
+    for name in ("a", "b"):
+        attachment.detach(place.open(), name, lost=True)
+    attachment.add(place.open(), "a", place.url("a"), site="site a")
+    replicate(place.open(), lambda _files, _bytes: None)
+    assert [row.state for row in copy_rows(place)] == ["good"]
+    assert audit(place).exit_status == 0
 
 
 # ---- runs -------------------------------------------------------------------------------------------------------
