@@ -55,8 +55,11 @@ def broken_rules(outcomes):
 
 
 def sites(found):
-    """Return the distinct call sites that must have been tried; openat is not counted reliably."""
-    return {kind for kind in found if kind is not None and kind[0] != "openat"}
+    """Return the distinct call sites that must have been tried.
+
+    Not openat, which is also used for reading, nor the catalog's: both come as often as RocksDB pleases.
+    """
+    return {kind for kind in found if kind[0] != "openat" and not kind[1].startswith("repo/catalog")}
 
 
 @pytest.mark.usefixtures("strace")
