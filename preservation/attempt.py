@@ -10,7 +10,7 @@ from preservation.abandoning import NoSuchSessionError, give_up
 from preservation.assembly import Assembly
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
-from preservation.catalog.rows import ManifestRow, PackageRow, SessionRow, VersionRow
+from preservation.catalog.rows import LostRow, ManifestRow, PackageRow, SessionRow, VersionRow
 from preservation.evidence import push
 from preservation.fixity import Fixity, Measuring
 from preservation.formats.identification import FormatIdentifier, NoIdentification
@@ -99,8 +99,9 @@ class Attempt:
             raise SessionChangedError(path=shown(more.path), session=self.session.session)
         if not done:
             self._pack(assembly, steps)
-            same = self._same(assembly) if assembly.untouched else None
+            same = self._same(assembly)
             if same is not None:
+                assembly.checkpoint()  # what is landing is recorded, so that giving up removes it again
                 assembly.close()
                 return self._already(same)
         return self._commit(assembly, finished=done)
@@ -238,16 +239,22 @@ class Attempt:
     # ---- committing ------------------------------------------------------------------------------------------------
 
     def _same(self, assembly: Assembly) -> VersionRow | None:
-        """Return the version that holds just this already."""
+        """Return the version that holds just this already, if nothing of it needs what was stored now."""
         digest = assembly.content.hexdigest()
         with self.repository.reading() as view:
             for row in rows.every(view, VersionRow):
                 same = row.fonds == self.session.fonds and row.content == digest
                 head = rows.one(view, PackageRow, row.package)
                 is_latest = head is not None and head.latest == row.version
-                if same and is_latest and (self.session.mode == "new" or row.package == self.session.package):
+                fits = self.session.mode == "new" or row.package == self.session.package
+                if same and is_latest and fits and (assembly.untouched or self._is_whole(view, row)):
                     return row
         return None
+
+    def _is_whole(self, view: View, row: VersionRow) -> bool:
+        """Tell whether a good copy of everything in a version is known, be they fewer than the policy asks."""
+        _, fewest = self._shortage(view, row.packs + row.references)
+        return fewest > 0 and next(rows.every(view, LostRow, row.fonds), None) is None
 
     def _already(self, row: VersionRow) -> Receipt:
         give_up(self.repository, self.session.session)

@@ -79,6 +79,17 @@ def test_an_ingest_beside_a_store_that_is_away_is_promoted_by_replication(place)
     assert FILES == contents(place, receipt.package)
 
 
+def test_the_same_submission_again_beside_a_store_that_is_away_says_so_and_stores_nothing_twice(place):
+    place.store("b").rename(place.folder / "away")
+    first = submit_files(place, FILES)
+    before = packs_on(place, "a")
+
+    second = submit_files(place, FILES)
+
+    assert (first.package, True, True) == (second.package, second.already, second.under_replicated)
+    assert before == packs_on(place, "a")
+
+
 def test_with_a_store_away_replication_says_what_is_short(place):
     place.store("b").rename(place.folder / "away")
     receipt = submit_files(place, FILES)
