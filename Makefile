@@ -17,6 +17,9 @@ HOUSE := tests/test_documentation.py tests/test_packaging.py tests/test_tidy.py
 PYTEST := $(BIN)/python -m pytest -q
 # Neighbours stay together, as they share what is costly to make, until a worker has nothing left to do.
 PARALLEL := -n 2 --dist worksteal --durations=15
+# These look at what reaches a real disk; the others are as true in memory, where nobody waits for fsync.
+DEVICE := tests/test_backend_disk.py tests/test_backend_disk_files.py tests/test_audit.py
+IN_MEMORY := $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host
 
@@ -41,7 +44,8 @@ demo: $(READY) ## the main job on a sample dossier, in demo-repository/
 	@$(BIN)/python demo/demo.py
 
 test: $(READY) ## every test but the slow ones and those of `make check`
-	$(PYTEST) $(PARALLEL) -m 'not slow' $(addprefix --ignore=,$(HOUSE))
+	$(PYTEST) $(PARALLEL) -m 'not slow' $(DEVICE)
+	$(IN_MEMORY) $(PYTEST) $(PARALLEL) -m 'not slow' $(addprefix --ignore=,$(HOUSE) $(DEVICE)) tests
 
 check: format lint types imports house ## form, lint, types, imports, documentation, house rules
 
@@ -64,10 +68,10 @@ bench: $(READY) ## speed against cat, bagit, restic and cp; see docs/performance
 	$(BIN)/python benchmarks/bench.py
 
 test-damage: $(READY) ## every byte of every copy damaged in turn (long)
-	$(PYTEST) $(PARALLEL) -m damage
+	$(IN_MEMORY) $(PYTEST) $(PARALLEL) -m damage
 
 test-crash: $(READY) ## every verb killed at every system call that changes files (long)
-	$(PYTEST) $(PARALLEL) -m crash
+	MOCBAN_CRASH=all $(IN_MEMORY) $(PYTEST) $(PARALLEL) -m crash
 
 test-corpora: $(READY) ## the real test data; fails where it is not at hand
 	@test -d "$${MOCBAN_CORPORA:-../shared/corpora}" || { \

@@ -508,6 +508,7 @@ _lane = None
 def begin_lane(parent):
     """Give this process its place."""
     global _lane  # noqa: PLW0603 - one process, one lane
+    crash_worker.small_packs()
     _lane = Lane(tempfile.mkdtemp(dir=parent))
 
 

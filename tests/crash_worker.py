@@ -29,9 +29,7 @@ from preservation.stores import all_open, attached
 from storage_backends.errors import MocbanError
 
 PACK_TARGET = 96 << 10
-"""Small packs, so that one ingest seals several."""
-
-layout.TARGET_SIZE = PACK_TARGET
+"""Small packs, so that one ingest seals several; ``small_packs`` makes them so in a process of these tests."""
 
 DONE, ERROR, FINDINGS, COPIES_SHORT = 0, 1, 3, 4
 
@@ -156,5 +154,11 @@ def main(verb, root, call="", threads="0", count="0"):
     return status
 
 
+def small_packs():
+    """Cut packs small in this process, for good."""
+    layout.TARGET_SIZE = PACK_TARGET
+
+
 if __name__ == "__main__":
+    small_packs()
     sys.exit(main(*sys.argv[1:]))

@@ -35,7 +35,9 @@ ALL_GOOD = {"damaged": 0, "missing": 0, "unreadable": 0, "unexpected": 0, "skipp
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory):
-    place = made(tmp_path_factory.mktemp("damage"))
+    folder = tmp_path_factory.mktemp("damage") / "place"
+    folder.mkdir()
+    place = made(folder)
     receipt = submit_files(place, FILES)
     assert audit(place).exit_status == 0
     shutil.copytree(place.folder, place.folder.with_name("pristine"), symlinks=True)
