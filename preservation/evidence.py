@@ -22,6 +22,7 @@ from preservation.ledger.layout import (
     note_size,
     segment_key,
     segment_range,
+    tail_key,
     tail_range,
 )
 from preservation.ledger.log import Ledger
@@ -143,13 +144,13 @@ def _expected(repository: Repository, there: Sequence[str]) -> Iterator[tuple[st
         with open(ledger.segment_file(segment), "rb") as file:
             yield segment_key(segment.first, segment.end), file.read()
     covered = ledger.sealed_size
-    for key in there:
-        found = tail_range(key.rsplit("/", 1)[-1]) if key.startswith(TAIL_PREFIX + "/") else None
-        if found is not None and found[1] > ledger.sealed_size:
-            yield key, ledger.chunk(*found)
-            covered = found[1] if found[0] <= covered else covered
+    named = [tail_range(key.rsplit("/", 1)[-1]) for key in there if key.startswith(TAIL_PREFIX + "/")]
+    tails = [found for found in named if found is not None and found[1] > covered]
+    for found, chunk in zip(tails, ledger.chunks(tails), strict=True):
+        yield tail_key(*found), chunk
+        covered = found[1] if found[0] <= covered else covered
     if covered < max(ledger.checkpoint_sizes(), default=0):  # all that is signed was brought there
-        yield from ((chunk.key, chunk.data) for chunk in ledger.tail_since(covered))
+        yield from ((more.key, more.data) for more in ledger.tail_since(covered))
     for size in ledger.checkpoint_sizes()[:-1]:
         if note_key(size) in there:
             yield note_key(size), ledger.checkpoint(size).note.encoded()

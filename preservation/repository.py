@@ -88,7 +88,6 @@ class Repository:
     @contextlib.contextmanager
     def reading(self) -> Iterator[View]:
         """Give the rows of the catalog as of now."""
-        self.ledger.refresh()
         with self.catalog.reading() as view:
             yield view
 
@@ -131,7 +130,12 @@ class Repository:
 def assembled(path: str, configuration: Configuration, ledger: Ledger, world: World) -> Repository:
     """Return the repository made of its parts."""
     sidecars = Sidecars(os.path.join(path, "ledger"))
+
+    def ledger_size() -> int:
+        ledger.refresh()  # asked when the catalog is open: it may reflect what others have just written
+        return ledger.size
+
     catalog = Catalog(
-        os.path.join(path, "catalog"), configuration.repository, ledger.records, lambda: ledger.size, sidecars.index_of
+        os.path.join(path, "catalog"), configuration.repository, ledger.records, ledger_size, sidecars.index_of
     )
     return Repository(path, configuration, ledger, catalog, sidecars, world)

@@ -399,11 +399,13 @@ def test_an_ingest_and_an_audit_run_side_by_side(tmp_path):
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as audits:
         assert audits.stdout.readline() == "ready\n"
-        receipts = [
-            submit_files(place, {f"{number}/{name}": os.urandom(3_000) for name in range(20)}, f"s{number}")
-            for number in range(4)
-        ]
-        done.touch()
+        try:
+            receipts = [
+                submit_files(place, {f"{number}/{name}": os.urandom(3_000) for name in range(20)}, f"s{number}")
+                for number in range(4)
+            ]
+        finally:
+            done.touch()
         out, errors = audits.communicate(timeout=120)
     assert audits.returncode == 0, errors
     assert int(out) >= 1

@@ -4,10 +4,12 @@
 - ``create_if_missing`` after a lost CURRENT file deletes the data: creating is explicit and refuses old files.
 - Its errors may be ``BaseException``: everything is caught and translated.
 - A handle is useless after ``fork``: refused.
-- A read-only open beside a writer may report a false corruption: it is tried again before it is believed.
+- A read-only open while a writer opens or closes may report a false corruption or, worse, miss rows in the middle of
+  what it shows: a lock on the folder keeps openings for reading and sessions of writing apart.
 """
 
 import contextlib
+import fcntl
 import glob
 import itertools
 import os
@@ -178,6 +180,20 @@ def _opened(open_once: Callable[[], Database]) -> Database:
 
 
 @contextlib.contextmanager
+def _alone(path: str, kind: int) -> Iterator[None]:
+    """Hold a lock on the catalog's folder; nothing is created, so that readers without rights can take part."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise CatalogDamagedError(place=path, reason=error.strerror) from error
+    try:
+        fcntl.flock(descriptor, kind)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def reading(path: str, identity: str) -> Iterator[Database]:
     """Open for reading beside any writer; sees what was written before the opening, and creates no file.
 
@@ -196,7 +212,11 @@ def reading(path: str, identity: str) -> Iterator[Database]:
             raise
         return database
 
-    database = _opened(open_once)
+    def open_alone() -> Database:
+        with _alone(path, fcntl.LOCK_SH):
+            return open_once()
+
+    database = _opened(open_alone)
     try:
         yield database
     finally:
@@ -217,11 +237,12 @@ def writing(path: str, identity: str) -> Iterator[Database]:
             raise
         return database
 
-    database = _opened(open_once)
-    try:
-        yield database
-    finally:
-        database.close()
-        for old in sorted(glob.glob(os.path.join(glob.escape(path), "LOG.old.*")))[:-KEPT_LOGS]:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(old)
+    with _alone(path, fcntl.LOCK_EX):
+        database = _opened(open_once)
+        try:
+            yield database
+        finally:
+            database.close()
+            for old in sorted(glob.glob(os.path.join(glob.escape(path), "LOG.old.*")))[:-KEPT_LOGS]:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(old)

@@ -1,7 +1,7 @@
 """The ledger: opened, read, and written under one lock."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -242,19 +242,17 @@ class Ledger:
         if pending:
             yield TailChunk(first, following, b"".join(pending))
 
-    def chunk(self, first: int, end: int) -> bytes | None:
-        """Return the hot frames from event ``first`` to ``end``, as a chunk on a store has them; None if none fits."""
+    def chunks(self, ranges: Iterable[tuple[int, int]]) -> Iterator[bytes | None]:
+        """Yield the hot frames of each (first, end), as chunks on a store have them; None where no batches fit."""
         path = hot_path(self.path, self._head.hot_first)
-        data: list[bytes] = []
-        for batch in hot_batches(self.path, self._head, max(first, self._head.hot_first)):
-            if batch.frames[0].seq < first:
-                continue
-            if not data and batch.frames[0].seq != first:
-                return None
-            data.append(_bytes_of(path, batch.offset, batch.end))
-            if batch.frames[-1].seq + 1 >= end:
-                return b"".join(data) if batch.frames[-1].seq + 1 == end else None
-        return None
+        begins: dict[int, int] = {}
+        ends: dict[int, int] = {}
+        for batch in hot_batches(self.path, self._head, self._head.hot_first):
+            begins[batch.frames[0].seq] = batch.offset
+            ends[batch.frames[-1].seq + 1] = batch.end
+        for first, end in ranges:
+            fits = first in begins and end in ends
+            yield _bytes_of(path, begins[first], ends[end]) if fits else None
 
     def segment_file(self, segment: Segment) -> str:
         """Return the path of a segment's file, to be copied to the stores."""
