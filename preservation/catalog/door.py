@@ -184,6 +184,8 @@ def _alone(path: str, kind: int) -> Iterator[None]:
     """Hold a lock on the catalog's folder; nothing is created, so that readers without rights can take part."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise CatalogDamagedError(place=path, reason="there is no catalog") from error
     except OSError as error:
         raise CatalogDamagedError(place=path, reason=error.strerror) from error
     try:
