@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from audits.findings import Code, Finding
@@ -23,20 +24,40 @@ SIDECAR = re.compile(r"indexes/[^/]+/[0-9a-f]{2}/([0-9a-f]{64})\.(jsonl|blocks)"
 
 def sweep(repository: Repository, stores: Sequence[Store], *, repair: bool) -> list[Finding]:
     """Look at everything beside the packs; what is unexpected goes to the quarantine, what is wrong is written anew."""
+    opened = [(store, store.backend) for store in stores if store.backend is not None]
+    with ThreadPoolExecutor(max_workers=max(1, len(opened))) as pool:
+        running = [pool.submit(_store, repository, stores, store, backend, repair=repair) for store, backend in opened]
+        findings = [finding for one in running for finding in one.result()]
+    if repair:
+        _keep_sidecars(repository, [backend for _, backend in opened], findings)
+    return findings
+
+
+def _keep_sidecars(repository: Repository, backends: Sequence[StorageBackend], findings: Sequence[Finding]) -> None:
+    """Keep here what a store had to be given anew: it may have been missing here too."""
+    healed = {finding.pack for finding in findings if finding.code is Code.SIDECAR_DAMAGED and finding.healed}
+    for pack in sorted(healed):
+        with repository.reading() as view:
+            row = rows.one(view, PackRow, pack)
+        for kind, name in (("index", index_name(pack)), ("blocks", blocks_name(pack))):
+            data = sidecar(repository, row, backends, kind) if row is not None else None
+            if data is not None:
+                repository.sidecars.keep(name, data)
+
+
+def _store(
+    repository: Repository, stores: Sequence[Store], store: Store, backend: StorageBackend, *, repair: bool
+) -> list[Finding]:
     findings: list[Finding] = []
-    for store in stores:
-        if store.backend is None:
-            continue
-        try:
-            ahead = ahead_of(repository, store.backend)
-            if ahead:  # what it has and we do not know must neither be moved nor be written over
-                findings.append(Finding(Code.LEDGER_DAMAGED, store.name, detail=f"{ahead} lies there, unknown here"))
-                continue
-            findings += _unexpected(repository, store, store.backend, repair=repair)
-            findings += _sidecars(repository, stores, store, store.backend, repair=repair)
-            findings += _evidence(repository, store, store.backend, repair=repair)
-        except StorageError as error:
-            findings.append(Finding(Code.STORE_UNAVAILABLE, store.name, detail=str(error)))
+    try:
+        ahead = ahead_of(repository, backend)
+        if ahead:  # what it has and we do not know must neither be moved nor be written over
+            return [Finding(Code.LEDGER_DAMAGED, store.name, detail=f"{ahead} lies there, unknown here")]
+        findings += _unexpected(repository, store, backend, repair=repair)
+        findings += _sidecars(repository, stores, store, backend, repair=repair)
+        findings += _evidence(repository, store, backend, repair=repair)
+    except StorageError as error:
+        findings.append(Finding(Code.STORE_UNAVAILABLE, store.name, detail=str(error)))
     return findings
 
 
@@ -91,9 +112,9 @@ def _sidecars(
     backends = [one.backend for one in stores if one.backend is not None]
     findings = []
     for pack in packs:
-        for kind, key, name, wanted in (
-            ("index", layout.index_key(pack.fonds, pack.pack), index_name(pack.pack), pack.index_blake3),
-            ("blocks", layout.blocks_key(pack.fonds, pack.pack), blocks_name(pack.pack), pack.blocks_blake3),
+        for kind, key, wanted in (
+            ("index", layout.index_key(pack.fonds, pack.pack), pack.index_blake3),
+            ("blocks", layout.blocks_key(pack.fonds, pack.pack), pack.blocks_blake3),
         ):
             if _measures(backend, key, wanted):
                 continue
@@ -102,7 +123,6 @@ def _sidecars(
             if repair and data is not None:
                 with suppress(StorageError):
                     put_item(backend, key, data)
-                    repository.sidecars.keep(name, data)
                     healed = True
             findings.append(Finding(Code.SIDECAR_DAMAGED, store.name, pack.pack, key, healed=healed))
     return findings
