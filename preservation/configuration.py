@@ -42,6 +42,42 @@ window = ""
 [replication]
 bytes_per_second = 0
 
+[timestamp]
+# A time-stamping authority (RFC 3161) that 'serve' asks for the time of a checkpoint; empty is none.
+# Dịch vụ cấp dấu thời gian (RFC 3161) cho điểm kiểm của sổ cái; trống là không dùng.
+url = ""
+# Its root certificates (PEM). / Chứng thư gốc của dịch vụ (PEM).
+ca_file = ""
+every_hours = 24
+
+[witness]
+# Another archive's 'mocban witness serve' that countersigns checkpoints, and its public key.
+# 'mocban witness serve' của một cơ quan lưu trữ khác, ký xác nhận các điểm kiểm, và khóa công khai của nơi đó.
+url = ""
+key = ""
+every_minutes = 60
+
+[notify]
+# "smtp://host:port" or "smtps://host:port"; empty is no mail. / Trống là không gửi thư.
+smtp = ""
+sender = ""
+recipients = []
+webhook = ""
+# Findings open longer are told again, louder. / Phát hiện còn mở lâu hơn sẽ được báo lại, mức cao hơn.
+escalate_days = 3
+
+[metrics]
+# "127.0.0.1:9464" serves /metrics from 'serve'; a file is for node_exporter's textfile collector.
+# "127.0.0.1:9464" để 'serve' cung cấp /metrics; hoặc ghi ra tệp cho node_exporter.
+listen = ""
+textfile = ""
+
+[report]
+# Where 'serve' puts a report, how often, and in which language (en, vi). / Nơi lưu báo cáo, chu kỳ và ngôn ngữ.
+folder = ""
+every_days = 7
+language = "vi"
+
 [ingest]
 # Limits for what an archive (tar, zip) may unpack to. / Giới hạn khi giải nén tệp nộp lưu.
 unpacked_bytes = 1099511627776
@@ -99,6 +135,52 @@ class ReplicationPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TimestampPolicy:
+    """Who states the time of a checkpoint (RFC 3161), the file with its root certificates (PEM), and how often."""
+
+    url: str = ""
+    ca_file: str = ""
+    every_hours: int = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WitnessPolicy:
+    """Who countersigns checkpoints (C2SP tlog-witness), its verifier key, and how often."""
+
+    url: str = ""
+    key: str = ""
+    every_minutes: int = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotifyPolicy:
+    """Who is told of a run, by mail or webhook, and after how many days an open finding is told again, louder."""
+
+    smtp: str = ""
+    sender: str = ""
+    recipients: tuple[str, ...] = ()
+    webhook: str = ""
+    escalate_days: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsPolicy:
+    """Where Prometheus finds figures: an address that the service listens on, or a file."""
+
+    listen: str = ""
+    textfile: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportPolicy:
+    """Where the service puts a report, how often, in which language (``en`` or ``vi``)."""
+
+    folder: str = ""
+    every_days: int = 7
+    language: str = "vi"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IngestPolicy:
     """Limits for what an archive may unpack to: bytes, files, ratio, folders in folders."""
 
@@ -106,6 +188,20 @@ class IngestPolicy:
     unpacked_files: int = 10_000_000
     unpacked_ratio: int = 200
     unpacked_depth: int = 200
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "policy": Policy,
+    "audit": AuditPolicy,
+    "replication": ReplicationPolicy,
+    "timestamp": TimestampPolicy,
+    "witness": WitnessPolicy,
+    "notify": NotifyPolicy,
+    "metrics": MetricsPolicy,
+    "report": ReportPolicy,
+    "ingest": IngestPolicy,
+}
+"""The tables of the file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +213,11 @@ class Configuration:
     policy: Policy = field(default_factory=Policy)
     audit: AuditPolicy = field(default_factory=AuditPolicy)
     replication: ReplicationPolicy = field(default_factory=ReplicationPolicy)
+    timestamp: TimestampPolicy = field(default_factory=TimestampPolicy)
+    witness: WitnessPolicy = field(default_factory=WitnessPolicy)
+    notify: NotifyPolicy = field(default_factory=NotifyPolicy)
+    metrics: MetricsPolicy = field(default_factory=MetricsPolicy)
+    report: ReportPolicy = field(default_factory=ReportPolicy)
     ingest: IngestPolicy = field(default_factory=IngestPolicy)
 
     @classmethod
@@ -146,13 +247,7 @@ class Configuration:
         found = values.pop("format", None)
         if found != FORMAT:
             raise FormatError(place=place, found=found, known=FORMAT)
-        sections = {
-            "policy": Policy,
-            "audit": AuditPolicy,
-            "replication": ReplicationPolicy,
-            "ingest": IngestPolicy,
-        }
-        for name, kind in sections.items():
+        for name, kind in SECTIONS.items():
             values[name] = _section(kind, values.get(name, {}), name, place)
         configuration: Self = _section(cls, values, "", place)
         return configuration
@@ -170,6 +265,10 @@ def _section(kind: type[Any], values: object, name: str, place: str) -> Any:
             raise ConfigurationError(place=place, reason=f"{key!r} is not of type {wanted.__name__}")
         if wanted is int and value < 0:
             raise ConfigurationError(place=place, reason=f"{key!r} is negative")
+        if wanted == tuple[str, ...]:
+            if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+                raise ConfigurationError(place=place, reason=f"{key!r} is not a list of texts")
+            values[key] = tuple(value)
     missing = [
         key
         for key, one in known.items()

@@ -14,19 +14,11 @@ from audits.findings import SEVERITY as SEVERITIES
 from commands.entries import ENTRIES
 from commands.root import root
 from commands.statuses import Status
-from preservation.configuration import (
-    TEMPLATE,
-    AuditPolicy,
-    Configuration,
-    IngestPolicy,
-    Policy,
-    ReplicationPolicy,
-)
+from preservation.configuration import SECTIONS, TEMPLATE, Configuration
 from preservation.submission.errors import SubmissionRefusedError
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-SECTIONS = {"policy": Policy, "audit": AuditPolicy, "replication": ReplicationPolicy, "ingest": IngestPolicy}
 COMMON_OPTIONS = {"--json", "--help", "-h"}
 
 
@@ -131,6 +123,12 @@ def test_every_reason_for_refusing_a_submission_is_documented():
     assert {kind.code for kind in kinds} <= set(listed)
 
 
+def defaults(kind):
+    """Return the defaults of a table, as TOML has them."""
+    found = {one.name: one.default for one in dataclasses.fields(kind)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+
+
 def test_every_key_of_the_configuration_is_documented_with_its_default():
     text = page("configuration.md")
     top = re.split(r"\n## ", text)[0]
@@ -139,15 +137,13 @@ def test_every_key_of_the_configuration_is_documented_with_its_default():
     for name, kind in SECTIONS.items():
         entry = section(text, f"## `[{name}]`")
         rows = dict(re.findall(r"^\| `([a-z_]+)` \| `([^`]+)` \|", entry, re.MULTILINE))
-        assert {one.name: one.default for one in dataclasses.fields(kind)} == tomllib.loads(
-            "\n".join(f"{key} = {value}" for key, value in rows.items())
-        )
+        assert defaults(kind) == tomllib.loads("\n".join(f"{key} = {value}" for key, value in rows.items()))
 
 
 def test_a_new_configuration_says_every_key_with_its_default():
     values = tomllib.loads(TEMPLATE.format(repository="r", origin="o"))
     for name, kind in SECTIONS.items():
-        assert {one.name: one.default for one in dataclasses.fields(kind)} == values[name]
+        assert defaults(kind) == values[name]
 
 
 def test_every_module_has_its_line_in_the_architecture():

@@ -72,6 +72,13 @@ class EventType(StrEnum):
     REPAIR = LOCAL + "repair"
     OBJECTS_LOST = LOCAL + "objects-lost"
     CATALOG_REBUILT = LOCAL + "catalog-rebuilt"
+    TIMESTAMPED = LOCAL + "timestamped"
+    WITNESSED = LOCAL + "witnessed"
+    AUDITS_PAUSED = LOCAL + "audits-paused"
+    AUDITS_RESUMED = LOCAL + "audits-resumed"
+    INCIDENT_OPENED = LOCAL + "incident-opened"
+    INCIDENT_CLOSED = LOCAL + "incident-closed"
+    DRILL = LOCAL + "drill"
 
 
 class Outcome(StrEnum):
