@@ -23,8 +23,8 @@ IN_MEMORY := $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help setup demo test check format lint types imports house bench test-damage test-crash test-corpora \
-	test-slow changelog lock clean
+.PHONY: help setup demo test check format lint types imports house bench test-damage test-crash test-tamper \
+	test-corpora test-slow changelog lock clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -72,6 +72,9 @@ test-damage: $(READY) ## every byte of every copy damaged in turn (long)
 
 test-crash: $(READY) ## every verb killed at every system call that changes files (long)
 	MOCBAN_CRASH=all $(IN_MEMORY) $(PYTEST) $(PARALLEL) -m crash
+
+test-tamper: $(READY) ## the ledger tampered with in every way, 200 times each (long)
+	MOCBAN_TAMPER=all $(IN_MEMORY) $(PYTEST) $(PARALLEL) -m tamper
 
 test-corpora: $(READY) ## the real test data; fails where it is not at hand
 	@test -d "$${MOCBAN_CORPORA:-../shared/corpora}" || { \

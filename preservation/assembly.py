@@ -120,6 +120,7 @@ class Assembly:
         ]
         own.sort(key=lambda pack: pack.label)
         self.packs = [pack.pack for pack in own]
+        self._own = set(self.packs)
         self._journal = open(self.folder.manifest, "ab")  # noqa: SIM115 - closed by close()
 
     def __enter__(self) -> Self:
@@ -245,7 +246,7 @@ class Assembly:
         pack = self._trusted_pack(digest)
         if pack is None:
             return False
-        if pack not in self.packs:
+        if pack not in self._own:
             if pack not in self.references and len(self.references) >= MOST_REFERENCES:
                 return False
             self.references.add(pack)
@@ -269,7 +270,7 @@ class Assembly:
     def _trusted_pack(self, digest: str) -> str | None:
         value = self._view.get(rows.object_key(self.session.fonds, digest))
         for place in rows.locations(value):
-            if place.pack in self.packs:
+            if place.pack in self._own:
                 return place.pack
             trusted = self._trust.get(place.pack)
             if trusted is None:
@@ -335,6 +336,7 @@ class Assembly:
             ]
         )
         self.packs.append(finished.pack)
+        self._own.add(finished.pack)
         self._landing = None
         self._view = self._fresh_view()
 

@@ -187,7 +187,10 @@ def put_item(backend: StorageBackend, key: str, data: bytes) -> None:
         backend.write(key, len(data), io.BytesIO(data))
     except KeyExistsError:
         with suppress(ReadFailureError), backend.read(key) as reader:
-            if reader.read(len(data) + 1) == data:
+            held = bytearray()
+            while len(held) <= len(data) and (piece := reader.read(len(data) + 1 - len(held))):
+                held += piece
+            if held == data:
                 return
         if isinstance(backend, Replacing):
             backend.replace(key, backend.stat(key), len(data), io.BytesIO(data))

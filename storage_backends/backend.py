@@ -9,6 +9,7 @@ A backend knows no packages and no digests. What every backend promises, and a c
   our store, the answer is ``StoreUnavailableError``.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -238,6 +239,9 @@ class Located(Protocol):
         ...
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
 def checked_key(key: str) -> str:
     """Return ``key`` if every medium can keep it and none can be led astray by it; raise ``BadKeyError`` otherwise.
 
@@ -255,7 +259,7 @@ def checked_key(key: str) -> str:
             raise BadKeyError(key=key, reason="an empty, relative or long segment")
     if key.partition("/")[0] in {MARKER_KEY, DRAFTS}:
         raise BadKeyError(key=key, reason="a name that the store keeps for itself")
-    if any(ord(letter) < ord(" ") or ord(letter) == 0x7F for letter in key):  # noqa: PLR2004 - DEL
+    if _CONTROL.search(key):
         raise BadKeyError(key=key, reason="a control character")
     return key
 

@@ -22,7 +22,7 @@ POINTS = 60
 FULL = {"write", "mkdir", "openat", "ftruncate"}
 """What fails with ENOSPC first of all; the others are given EIO."""
 
-AGAIN = 3
+AGAIN = 8
 """How often missed call sites are tried again."""
 
 ALL = os.environ.get("MOCBAN_CRASH") == "all"
@@ -85,12 +85,6 @@ def tried(verb, points, most, fault, place):
     return outcomes
 
 
-def few(missed):
-    """Two threads may take turns so that a call never comes when it did in the trace; that excuses one site."""
-    print(f"missed: {missed or 'none'}")
-    return len(missed) <= 1
-
-
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_that_is_killed_loses_nothing_and_goes_on(verb, place):
@@ -109,7 +103,7 @@ def test_killed_at_every_distinct_call_site_a_verb_loses_nothing_and_goes_on(ver
     print(f"{verb}: killed at {len(hits)} points, {len(set(hits))} distinct call sites of {len(points)} calls")
     assert [] == broken_rules(outcomes)
     assert len(hits) >= min(POINTS, len(points)) * 0.95
-    assert few(sites(point.kind for point in points) - sites(hits))
+    assert set() == sites(point.kind for point in points) - sites(hits)
 
 
 @pytest.mark.crash
@@ -126,4 +120,4 @@ def test_refused_at_every_distinct_call_site_a_verb_never_claims_success(verb, f
     hits = [one.hit for one in outcomes if one.hit is not None]
     print(f"{verb}: {fault} at {len(hits)} points, {sum(must_be_told(verb, hit) for hit in hits)} of them must be told")
     assert [] == broken_rules(outcomes)
-    assert few(sites(point.kind for point in picked) - sites(hits))
+    assert set() == sites(point.kind for point in picked) - sites(hits)
