@@ -1,4 +1,4 @@
-"""Findings: what an audit says of damage, as coded data; ``docs/findings.md`` explains every code."""
+"""Findings: what is wrong, as coded data with hints at the cause and the next command; see ``docs/findings.md``."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -57,6 +57,55 @@ MEANING = {
 }
 """What each code means, in one clause."""
 
+CAUSES = {
+    Code.COPY_DAMAGED: (marked("a dying disk"), marked("somebody wrote to the store"), marked("a power cut")),
+    Code.COPY_MISSING: (marked("somebody deleted it"), marked("the store was set back to an older day")),
+    Code.COPY_UNREADABLE: (
+        marked("the store is away"),
+        marked("a permission"),
+        marked("a bad sector, cable or controller"),
+    ),
+    Code.READ_UNSTABLE: (marked("memory, cable or controller of this machine"),),
+    Code.ITEM_UNEXPECTED: (marked("somebody wrote to the store"), marked("an old disk came back")),
+    Code.OBJECTS_LOST: (marked("damage on every copy"), marked("stores that were away when it mattered")),
+    Code.SIDECAR_DAMAGED: (marked("a dying disk"), marked("somebody wrote to the store")),
+    Code.EVIDENCE_DAMAGED: (marked("the store could not be written"), marked("somebody wrote to the store")),
+    Code.INDEX_MISSING: (marked("a file of the repository was deleted or damaged"),),
+    Code.STORE_UNAVAILABLE: (marked("not mounted"), marked("another disk in its place"), marked("a permission")),
+    Code.UNDER_REPLICATED: (marked("a store was away or full"), marked("fewer stores than the policy asks")),
+    Code.STORES_NOT_INDEPENDENT: (marked("two stores on one disk or file system"),),
+    Code.LEDGER_DAMAGED: (marked("the repository was restored from an old backup"), marked("the ledger was changed")),
+    Code.REPAIR_FAILED: (marked("no space"), marked("a permission"), marked("a store went away")),
+}
+"""What each code may come from, the likeliest first."""
+
+NEXT = {
+    Code.COPY_DAMAGED: "repair {pack}",
+    Code.COPY_MISSING: "repair {pack}",
+    Code.COPY_UNREADABLE: "repair {pack}",
+    Code.READ_UNSTABLE: "audit --no-repair --store={store}",
+    Code.ITEM_UNEXPECTED: "audit --max-age=1 --store={store}",
+    Code.OBJECTS_LOST: "repair",
+    Code.SIDECAR_DAMAGED: "audit --max-age=1 --store={store}",
+    Code.EVIDENCE_DAMAGED: "audit --max-age=1 --store={store}",
+    Code.INDEX_MISSING: "rebuild",
+    Code.STORE_UNAVAILABLE: "audit --max-age=1 --store={store}",
+    Code.UNDER_REPLICATED: "replicate",
+    Code.STORES_NOT_INDEPENDENT: "store list",
+    Code.LEDGER_DAMAGED: "rebuild",
+    Code.REPAIR_FAILED: "repair {pack}",
+}
+"""What to run next, when the cause is removed: words of a command, in which names stand for a finding's fields.
+
+Copies that were verified within a day are passed over where nothing but what lies beside them must be looked at.
+"""
+
+NEXT_WITHOUT_STORE = {
+    Code.COPY_MISSING: "replicate",
+    Code.LEDGER_DAMAGED: "ledger verify",
+}
+"""The same where the finding is about no single store."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -77,3 +126,16 @@ class Finding:
     def is_open(self) -> bool:
         """Whether it keeps the exit status from being 0."""
         return not self.healed and self.severity is Severity.ERROR
+
+
+def next_command(finding: Finding) -> list[str]:
+    """Return the command to run next as a list of arguments, names filled in; an empty list if nothing is left to do.
+
+    A code that is not in ``NEXT`` leads to ``mocban status``, which changes nothing.
+    """
+    if finding.healed:
+        return []
+    words = NEXT.get(finding.code, "status")
+    if not finding.store:
+        words = NEXT_WITHOUT_STORE.get(finding.code, words)
+    return ["mocban", *(word.format(store=finding.store, pack=finding.pack) for word in words.split())]
