@@ -1,6 +1,7 @@
 """``audit`` and ``repair``: is everything still what was promised?"""
 
 import dataclasses
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -152,6 +153,8 @@ def _tell(report: "Report", *, as_json: bool) -> int:
 
 
 def _finding_json(finding: "Finding") -> dict[str, object]:
+    from audits.findings import CAUSES, next_command  # noqa: PLC0415 - help does without it
+
     return {
         "code": str(finding.code),
         "severity": str(finding.severity),
@@ -160,11 +163,15 @@ def _finding_json(finding: "Finding") -> dict[str, object]:
         "detail": finding.detail,
         "healed": finding.healed,
         "open": finding.is_open,
+        "causes": list(CAUSES.get(finding.code, ())),
+        "next": next_command(finding),
     }
 
 
 def _tell_findings(report: "Report") -> None:
-    from audits.findings import MEANING, Severity  # noqa: PLC0415 - help does without it
+    from audits.findings import CAUSES, MEANING, Severity, next_command  # noqa: PLC0415 - help does without it
+
+    explained = set()
 
     for one in report.findings[:FINDINGS_SHOWN]:
         state = marked("healed") if one.healed else marked("OPEN") if one.is_open else marked("warning")
@@ -172,6 +179,12 @@ def _tell_findings(report: "Report") -> None:
             state = marked("warning")
         where = " ".join(part for part in (one.store, f"{one.pack[:16]}..." if one.pack else "", one.detail) if part)
         write(f"[{_(state)}] {one.code}: {_(MEANING[one.code])}" + (f" ({harmless(where)})" if where else ""))
+        if one.code not in explained and not one.healed:
+            explained.add(one.code)
+            causes = "; ".join(_(cause) for cause in CAUSES.get(one.code, ()))
+            write("  " + filled(marked("may come from: {causes}"), causes=causes))
+        if command_line := shlex.join(next_command(one)):
+            write("  " + filled(marked("next: {command}"), command=command_line))
     rest = len(report.findings) - FINDINGS_SHOWN
     if rest > 0:
         say(marked("Further findings: {count}; --json shows all"), count=rest)
