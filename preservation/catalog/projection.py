@@ -13,6 +13,7 @@ from preservation.catalog.rows import (
     CopyRow,
     CopyState,
     FondsRow,
+    IncidentRow,
     Location,
     LostRow,
     ManifestRow,
@@ -68,6 +69,9 @@ class _Detail:
 
     def number(self, name: str) -> int:
         return int(cast("int", self._values[name]))
+
+    def numbers(self, name: str) -> dict[str, int]:
+        return {key: int(cast("int", value)) for key, value in cast("dict[str, Json]", self._values[name]).items()}
 
     def texts(self, name: str) -> list[str]:
         return [str(value) for value in cast("list[Json]", self._values.get(name, []))]
@@ -349,6 +353,44 @@ def _kit_confirmed(event: _Detail, _index: IndexOf, view: Writable) -> None:
     view.put(mark.key, mark.to_bytes())
 
 
+def _incident_opened(event: _Detail, _index: IndexOf, view: Writable) -> None:
+    count = event.number("count")
+    row = IncidentRow(
+        incident=event.text("incident"),
+        code=event.text("code"),
+        store=event.text("store"),
+        pack=event.text("pack"),
+        opened=event.time,
+        opened_event=event.seq,
+        run=event.text("run"),
+        count=count,
+        most=count,
+        seen=event.time,
+    )
+    view.put(row.key, row.to_bytes())
+
+
+def _incidents_seen(event: _Detail, _index: IndexOf, view: Writable) -> None:
+    for incident, count in event.numbers("counts").items():
+        row = rows.one(view, IncidentRow, incident)
+        if row is not None:
+            pack = row.pack if count == 1 else ""
+            row = dataclasses.replace(row, count=count, most=max(row.most, count), pack=pack, seen=event.time)
+            view.put(row.key, row.to_bytes())
+
+
+def _incident_closed(event: _Detail, _index: IndexOf, view: Writable) -> None:
+    row = rows.one(view, IncidentRow, event.text("incident"))
+    if row is None:
+        return
+    if row.closed:
+        row = dataclasses.replace(row, ended=event.time)
+    else:
+        how, reason = event.text("how"), event.text("reason")
+        row = dataclasses.replace(row, closed=event.time, closed_event=event.seq, how=how, reason=reason)
+    view.put(row.key, row.to_bytes())
+
+
 _CHANGES: Mapping[str, Callable[[_Detail, IndexOf, Writable], None]] = {
     EventType.STORE_ADDED: _store_added,
     EventType.STORE_RELOCATED: _store_relocated,
@@ -368,4 +410,7 @@ _CHANGES: Mapping[str, Callable[[_Detail, IndexOf, Writable], None]] = {
     EventType.AUDIT_RUN_OPENED: _run_opened,
     EventType.AUDIT_RUN_CLOSED: _run_closed,
     EventType.KIT_CONFIRMED: _kit_confirmed,
+    EventType.INCIDENT_OPENED: _incident_opened,
+    EventType.INCIDENTS_SEEN: _incidents_seen,
+    EventType.INCIDENT_CLOSED: _incident_closed,
 }

@@ -265,6 +265,41 @@ class RunRow(Row):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentRow(Row):
+    """What is or was wrong with one store, or with the repository, from detection to closure."""
+
+    PREFIX: ClassVar[bytes] = b"incident/"
+    incident: str
+    code: str
+    """The code of its findings."""
+    store: str
+    """The identifier of the store; empty if it is about the repository."""
+    pack: str
+    """The pack, as long as it was only one; else empty."""
+    opened: str
+    opened_event: int
+    run: str
+    """The run that opened it."""
+    count: int
+    """How many findings there were when it was last seen."""
+    most: int
+    seen: str
+    closed: str = ""
+    closed_event: int = 0
+    how: str = ""
+    """``healed``, ``gone`` or ``explained``."""
+    reason: str = ""
+    """The code that a person gave for closing it."""
+    ended: str = ""
+    """Of one that a person closed: when a run no longer found it."""
+
+    @property
+    def key(self) -> bytes:
+        """The row's key."""
+        return b"incident/" + self.incident.encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarkRow(Row):
     """A fact of the repository: that the kit was confirmed, which format it has."""
 

@@ -77,6 +77,7 @@ class EventType(StrEnum):
     AUDITS_PAUSED = LOCAL + "audits-paused"
     AUDITS_RESUMED = LOCAL + "audits-resumed"
     INCIDENT_OPENED = LOCAL + "incident-opened"
+    INCIDENTS_SEEN = LOCAL + "incidents-seen"
     INCIDENT_CLOSED = LOCAL + "incident-closed"
     DRILL = LOCAL + "drill"
 
