@@ -16,7 +16,10 @@ class CoverageError(MocbanError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What an audit looks at, and how much of it: days, seconds, bytes; names of stores, codes of fonds, packages."""
+    """What an audit looks at, and how much of it: days, seconds, bytes; names of stores, codes of fonds, packages.
+
+    ``copies`` names single copies, as ``PACK/STORE`` with the identifiers of both.
+    """
 
     max_age_days: int | None = None
     seconds: float | None = None
@@ -24,6 +27,7 @@ class Scope:
     stores: tuple[str, ...] = ()
     fonds: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import dataclasses
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -122,8 +122,18 @@ class _Audit:
             self._record()
 
 
-def audit(repository: Repository, scope: Scope, *, repair: bool, told: Callable[[int, int], None]) -> Report:
+def audit(
+    repository: Repository,
+    scope: Scope,
+    *,
+    repair: bool,
+    told: Callable[[int, int], None],
+    pace: int | Mapping[str, int] | None = None,
+) -> Report:
     """Check the copies in ``scope``, heal what is wrong if ``repair``, and close the sum.
+
+    ``pace`` is the most that is read of one store, in bytes a second, for all stores or by name; 0 is no limit. Without
+    it the configuration's rate holds.
 
     An audit with the same scope that was stopped goes on: copies it has read are not read again.
 
@@ -134,7 +144,7 @@ def audit(repository: Repository, scope: Scope, *, repair: bool, told: Callable[
     with repository.copying(), ExitStack() as stack:
         run, since = _opened(repository, scope)
         with repository.reading() as view:
-            rate = repository.configuration.audit.bytes_per_second
+            rate = repository.configuration.audit.bytes_per_second if pace is None else pace
             stores = stack.enter_context(all_open(attached(view), rate))
             wanted = _expected(view, scope, stores)
         work = _Audit(repository, scope, told, stores, run)
@@ -147,7 +157,7 @@ def audit(repository: Repository, scope: Scope, *, repair: bool, told: Callable[
             findings = heal(repository, stores, wanted, findings, coverage)
         if repository.world.stopping():
             raise StoppedError
-        if not (scope.fonds or scope.packages):
+        if not (scope.fonds or scope.packages or scope.copies):
             swept = sweep(repository, chosen, repair=repair)
             coverage.unexpected = sum(finding.code is Code.ITEM_UNEXPECTED for finding in swept)
             findings += swept
@@ -187,10 +197,11 @@ def _expected(view: View, scope: Scope, stores: Sequence[Store]) -> list[Wanted]
     fonds = {row.fonds for row in rows.every(view, rows.FondsRow) if row.code in scope.fonds}
     packs = {row.pack: row for row in rows.every(view, PackRow) if row.state in rows.EXPECTED_STATES}
     needed = _packs_of(view, scope.packages)
+    named = set(scope.copies)
     found = []
     for copy in rows.every(view, CopyRow):
         pack = packs.get(copy.pack)
-        if pack is None or copy.store not in names:
+        if pack is None or copy.store not in names or (named and f"{copy.pack}/{copy.store}" not in named):
             continue
         if scope.stores and names[copy.store] not in scope.stores:
             continue

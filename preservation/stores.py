@@ -1,7 +1,7 @@
 """Stores as a repository sees them: open all, say which cannot be reached, count what is independent."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -67,14 +67,21 @@ def opened(row: StoreRow, bytes_per_second: int = 0) -> Store:
 
 
 @contextmanager
-def all_open(store_rows: Sequence[StoreRow], bytes_per_second: int = 0) -> Iterator[list[Store]]:
-    """Give all stores, open where they can be reached, each at most that fast; they are closed at the end."""
+def all_open(store_rows: Sequence[StoreRow], bytes_per_second: int | Mapping[str, int] = 0) -> Iterator[list[Store]]:
+    """Give all stores, open where they can be reached, each at most that fast; they are closed at the end.
+
+    ``bytes_per_second`` holds for every store, or says for each name how fast; 0 is no limit.
+    """
     with ExitStack() as stack:
-        stores = [opened(row, bytes_per_second) for row in store_rows]
+        stores = [opened(row, _rate(bytes_per_second, row.name)) for row in store_rows]
         for store in stores:
             if store.backend is not None:
                 stack.callback(store.backend.close)
         yield stores
+
+
+def _rate(bytes_per_second: int | Mapping[str, int], name: str) -> int:
+    return bytes_per_second.get(name, 0) if isinstance(bytes_per_second, Mapping) else bytes_per_second
 
 
 @dataclass(frozen=True, slots=True)

@@ -342,7 +342,7 @@ def _run_closed(event: _Detail, _index: IndexOf, view: Writable) -> None:
     for row in list(rows.every(view, RunRow)):
         if row.run == event.text("run") or row.scope == scope:  # one of this scope that was given up long ago
             view.delete(row.key)
-    if any(json.loads(scope).get(part) for part in ("stores", "fonds", "packages")):
+    if any(json.loads(scope).get(part) for part in ("stores", "fonds", "packages", "copies")):
         return  # what saw only a part is not the last audit
     mark = MarkRow(name="last audit", value=event.time)
     view.put(mark.key, mark.to_bytes())
