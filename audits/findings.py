@@ -131,11 +131,14 @@ class Finding:
 def next_command(finding: Finding) -> list[str]:
     """Return the command to run next as a list of arguments, names filled in; an empty list if nothing is left to do.
 
-    A code that is not in ``NEXT`` leads to ``mocban status``, which changes nothing.
+    Words whose name is not known are left out: ``repair`` alone looks at all that was seen bad. A code that is not in
+    ``NEXT`` leads to ``mocban status``, which changes nothing.
     """
     if finding.healed:
         return []
     words = NEXT.get(finding.code, "status")
     if not finding.store:
         words = NEXT_WITHOUT_STORE.get(finding.code, words)
-    return ["mocban", *(word.format(store=finding.store, pack=finding.pack) for word in words.split())]
+    names = {"store": finding.store, "pack": finding.pack}
+    unknown = tuple(f"{{{name}}}" for name, value in names.items() if not value)
+    return ["mocban", *(word.format(**names) for word in words.split() if not word.endswith(unknown))]
