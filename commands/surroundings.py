@@ -11,7 +11,7 @@ from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from commands.wording import harmless
+from commands.wording import harmless, in_language
 
 if TYPE_CHECKING:
     from preservation.repository import Repository, World
@@ -49,6 +49,7 @@ class Call:
             agent=agent(os.environ),
             wait_seconds=self.wait_seconds,
             stopping=self.stopped.is_set,
+            translated=in_language,
         )
 
     def reading(self) -> "Repository":

@@ -34,6 +34,11 @@ def _(text: str) -> str:
 ngettext = gettext.ngettext
 
 
+def in_language(language: str, text: str) -> str:
+    """Return ``text`` in ``language`` (``en``, ``vi``), whatever the person's own is."""
+    return gettext.translation(DOMAIN, LOCALE, languages=[language], fallback=True).gettext(text) if text else ""
+
+
 def harmless(text: object) -> str:
     """Return a name as one line that cannot steer a terminal: what is not printable is escaped."""
     line = os.fsdecode(text) if isinstance(text, bytes) else str(text)

@@ -62,9 +62,19 @@ every_minutes = 60
 smtp = ""
 sender = ""
 recipients = []
+# A password is sent over TLS only and read from a file, as this one is copied to every store.
+# Mật khẩu chỉ gửi qua TLS và đọc từ tệp riêng, vì tệp cấu hình này được chép sang mọi nơi lưu.
+username = ""
+password_file = ""
 webhook = ""
+# The first line of this file signs what the webhook gets. / Dòng đầu của tệp này dùng để ký nội dung gửi webhook.
+webhook_secret_file = ""
+# Certificates (PEM) to trust instead of the system's. / Chứng thư (PEM) được tin cậy thay cho của hệ thống.
+ca_file = ""
 # Findings open longer are told again, louder. / Phát hiện còn mở lâu hơn sẽ được báo lại, mức cao hơn.
 escalate_days = 3
+# With nothing to tell for so many days, that is told; 0 is never. / Sau từng này ngày yên ổn vẫn báo; 0 là không báo.
+all_well_days = 7
 
 [metrics]
 # "127.0.0.1:9464" serves /metrics from 'serve'; a file is for node_exporter's textfile collector.
@@ -154,13 +164,21 @@ class WitnessPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyPolicy:
-    """Who is told of a run, by mail or webhook, and after how many days an open finding is told again, louder."""
+    """Who is told of a run, by mail or webhook, after how many days an open finding is told again, louder.
+
+    After ``all_well_days`` without a message there is one all the same: silence is a sign that nothing runs.
+    """
 
     smtp: str = ""
     sender: str = ""
     recipients: tuple[str, ...] = ()
+    username: str = ""
+    password_file: str = ""
     webhook: str = ""
+    webhook_secret_file: str = ""
+    ca_file: str = ""
     escalate_days: int = 3
+    all_well_days: int = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

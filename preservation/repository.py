@@ -42,6 +42,10 @@ class Surroundings(Protocol):
         """Tell whether the work shall stop at the next checkpoint."""
         ...
 
+    def translated(self, language: str, text: str) -> str:
+        """Return ``text`` in a language (``en``, ``vi``)."""
+        ...
+
 
 class NotPermittedError(MocbanError):
     """The user may read the repository but not write to it."""
@@ -58,6 +62,8 @@ class World:
     agent: str
     wait_seconds: float = 60.0
     stopping: Callable[[], bool] = lambda: False
+    translated: Callable[[str, str], str] = lambda _language, text: text
+    """Gives a text in a language (``en``, ``vi``): for what is written for readers who are not the caller."""
 
 
 @dataclass(frozen=True, slots=True)
