@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from preservation.ledger.merkle import (
     EMPTY_ROOT,
     Frontier,
+    consistency_from,
     consistency_proof,
     inclusion_proof,
     is_consistent,
@@ -104,6 +105,20 @@ def test_consistency_is_proven_for_honest_growth_and_for_no_fork(data):
     assert not is_consistent(old, size, old_root, root, [*proof, bytes(32)])
     if proof:
         assert not is_consistent(old, size, old_root, root, proof[:-1])
+
+
+def test_the_proof_from_the_right_edge_and_the_new_leaves_is_the_proof_from_all_leaves():
+    hashes = [leaf_hash(record) for record in records_of(70)]
+    for old in range(71):
+        frontier = Frontier().extended(hashes[:old])
+        for size in range(old, 71):
+            assert consistency_proof(b"".join(hashes), old, size) == consistency_from(frontier, hashes[old:], size)
+
+
+def test_there_is_no_proof_for_leaves_that_did_not_come():
+    hashes = [leaf_hash(record) for record in records_of(9)]
+    with pytest.raises(ValueError, match="no tree of 10"):
+        consistency_from(Frontier().extended(hashes[:3]), hashes[3:], 10)
 
 
 def test_a_tree_is_consistent_with_the_empty_one_and_never_with_a_larger_one():

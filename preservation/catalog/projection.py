@@ -10,6 +10,7 @@ from typing import Protocol, cast
 
 from preservation.catalog import rows
 from preservation.catalog.rows import (
+    AttestationRow,
     CopyRow,
     CopyState,
     FondsRow,
@@ -72,6 +73,9 @@ class _Detail:
 
     def numbers(self, name: str) -> dict[str, int]:
         return {key: int(cast("int", value)) for key, value in cast("dict[str, Json]", self._values[name]).items()}
+
+    def digests(self, name: str) -> dict[str, str]:
+        return {key: str(value) for key, value in cast("Mapping[str, Json]", self._values.get(name, {})).items()}
 
     def texts(self, name: str) -> list[str]:
         return [str(value) for value in cast("list[Json]", self._values.get(name, []))]
@@ -391,6 +395,27 @@ def _incident_closed(event: _Detail, _index: IndexOf, view: Writable) -> None:
     view.put(row.key, row.to_bytes())
 
 
+def _attested(event: _Detail, view: Writable, marks: Mapping[str, str]) -> None:
+    for name, value in marks.items():
+        mark = MarkRow(name=name, value=value)
+        view.put(mark.key, mark.to_bytes())
+    for name, digest in event.digests("attestations").items():
+        row = AttestationRow(name=name, sha256=digest, recorded=event.time)
+        view.put(row.key, row.to_bytes())
+
+
+def _timestamped(event: _Detail, _index: IndexOf, view: Writable) -> None:
+    _attested(event, view, {"timestamped": event.time, "timestamp authority until": event.text("until")})
+
+
+def _witnessed(event: _Detail, _index: IndexOf, view: Writable) -> None:
+    marks = {"witnessed": event.time}
+    for name in ("witnessed size", f"witnessed by {event.text('key')}"):
+        known = rows.one(view, MarkRow, name)
+        marks[name] = str(max(event.number("size"), int(known.value) if known is not None else 0))
+    _attested(event, view, marks)
+
+
 _CHANGES: Mapping[str, Callable[[_Detail, IndexOf, Writable], None]] = {
     EventType.STORE_ADDED: _store_added,
     EventType.STORE_RELOCATED: _store_relocated,
@@ -410,6 +435,8 @@ _CHANGES: Mapping[str, Callable[[_Detail, IndexOf, Writable], None]] = {
     EventType.AUDIT_RUN_OPENED: _run_opened,
     EventType.AUDIT_RUN_CLOSED: _run_closed,
     EventType.KIT_CONFIRMED: _kit_confirmed,
+    EventType.TIMESTAMPED: _timestamped,
+    EventType.WITNESSED: _witnessed,
     EventType.INCIDENT_OPENED: _incident_opened,
     EventType.INCIDENTS_SEEN: _incidents_seen,
     EventType.INCIDENT_CLOSED: _incident_closed,

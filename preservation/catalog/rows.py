@@ -313,6 +313,22 @@ class MarkRow(Row):
         return b"mark/" + self.name.encode()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttestationRow(Row):
+    """What another party has said of a checkpoint: a countersigned note, or a token with the note that it is about."""
+
+    PREFIX: ClassVar[bytes] = b"attestation/"
+    name: str
+    """Where it lies below the ledger's folder."""
+    sha256: str
+    recorded: str
+
+    @property
+    def key(self) -> bytes:
+        """The row's key."""
+        return b"attestation/" + self.name.encode()
+
+
 R = TypeVar("R", bound=Row)
 
 

@@ -6,6 +6,7 @@ Many leaves are given packed: one ``bytes`` of 32-byte leaf hashes, so that a mi
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from typing import Self
 
 HASH_BYTES = 32
@@ -95,23 +96,30 @@ def inclusion_proof(leaves: bytes | memoryview, index: int, size: int) -> list[b
 def consistency_proof(leaves: bytes | memoryview, old_size: int, size: int) -> list[bytes]:
     """Return the proof that the tree of ``size`` leaves begins with that of ``old_size`` (RFC 6962, 2.1.2)."""
     _check_sizes(leaves, size)
-    if not 0 <= old_size <= size:
-        raise ValueError(f"a tree of {size} leaves does not begin with one of {old_size}")
-    if old_size in {0, size}:
-        return []
-    path: list[bytes] = []
-    start, end, whole = 0, size, True
-    while old_size != end:
-        middle = start + _split(end - start)
-        if old_size <= middle:
-            path.append(root_of(leaves, middle, end))
-            end = middle
-        else:
-            path.append(root_of(leaves, start, middle))
-            start, whole = middle, False
-    if not whole:
-        path.append(root_of(leaves, start, end))
-    return path[::-1]
+    return [root_of(leaves, start, end) for start, end in _ranges(old_size, size)]
+
+
+def consistency_from(frontier: Frontier, appended: Iterable[bytes], size: int) -> list[bytes]:
+    """Return what ``consistency_proof`` does from ``frontier`` to ``size`` leaves, of which only the new ones are read.
+
+    ``appended`` are the hashes of the leaves from ``frontier.size`` on; they are taken one by one.
+
+    Raises:
+        ValueError: There are fewer of them than ``size`` asks.
+    """
+    ranges = _ranges(frontier.size, size)
+    nodes: dict[tuple[int, int], bytes] = {}
+    start = 0
+    for peak, bit in zip(frontier.peaks, _bits(frontier.size), strict=True):
+        nodes[start, start + bit] = peak
+        start += bit
+    leaves = iter(appended)
+    for first, end in sorted(pair for pair in ranges if pair[0] >= frontier.size):
+        grown = Frontier().extended(islice(leaves, end - first))
+        if grown.size != end - first:
+            raise ValueError(f"{first + grown.size} leaves are no tree of {size}")
+        nodes[first, end] = grown.root()
+    return [nodes[pair] for pair in ranges]
 
 
 def is_included(leaf: bytes, index: int, size: int, proof: Iterable[bytes], root: bytes) -> bool:
@@ -162,6 +170,32 @@ def _climbed(first: int, last: int, path: list[bytes]) -> tuple[bytes, bytes] | 
             node = node_hash(node, step)
         first, last = first >> 1, last >> 1
     return (old_node, node) if last == 0 else None
+
+
+def _ranges(old_size: int, size: int) -> list[tuple[int, int]]:
+    """Return the leaves below each node of the proof from ``old_size`` to ``size``, in the proof's order."""
+    if not 0 <= old_size <= size:
+        raise ValueError(f"a tree of {size} leaves does not begin with one of {old_size}")
+    if old_size in {0, size}:
+        return []
+    found: list[tuple[int, int]] = []
+    start, end, whole = 0, size, True
+    while old_size != end:
+        middle = start + _split(end - start)
+        if old_size <= middle:
+            found.append((middle, end))
+            end = middle
+        else:
+            found.append((start, middle))
+            start, whole = middle, False
+    if not whole:
+        found.append((start, end))
+    return found[::-1]
+
+
+def _bits(size: int) -> list[int]:
+    """Return the powers of two that ``size`` is the sum of, largest first."""
+    return [1 << position for position in reversed(range(size.bit_length())) if size >> position & 1]
 
 
 def _split(size: int) -> int:
