@@ -3,9 +3,11 @@
 import dataclasses
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from preservation.windows import windows_of
 from storage_backends.errors import MocbanError, marked
 
 FORMAT = 1
@@ -36,8 +38,14 @@ independent = false
 max_age_days = 90
 # Bytes a second that audits may read from one store; 0 is no limit. / Giới hạn tốc độ đọc; 0 là không giới hạn.
 bytes_per_second = 0
-# "HH:MM-HH:MM" local time in which 'serve' starts audits; empty is always. / Khung giờ chạy kiểm tra; trống là mọi lúc.
+# Local times in which 'serve' audits: "22:00-06:00, Sat-Sun"; empty is always. / Khung giờ kiểm tra; trống là mọi lúc.
 window = ""
+# How audits of 'serve' wait for others at the disk: "idle", "low", "normal". / Mức ưu tiên đọc đĩa khi kiểm tra.
+io_priority = "low"
+# A store, a fonds or a grade of evidence may differ. / Có thể đặt riêng cho từng kho, phông hoặc mức bằng chứng:
+# [audit.stores.NAME]         max_age_days, window, bytes_per_second, io_priority, grade
+# [audit.fonds.CODE]          max_age_days, window
+# [audit.grades.inventory]    max_age_days, window
 
 [replication]
 bytes_per_second = 0
@@ -128,13 +136,54 @@ class Policy:
     independent: bool = False
 
 
+PRIORITIES = ("idle", "low", "normal")
+"""How the service's reading waits for that of others; see ``ioprio_set(2)``."""
+
+GRADES = ("inventory", "provider", "bytes")
+"""What a verification rests on: existence and size; a checksum that the store computed; bytes that we read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAuditPolicy:
+    """What is different for the copies on one store; None is as for all.
+
+    ``grade`` is the least evidence that counts as a verification there.
+    """
+
+    max_age_days: int | None = None
+    bytes_per_second: int | None = None
+    window: str | None = None
+    io_priority: str | None = None
+    grade: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FondsAuditPolicy:
+    """What is different for the copies of one fonds; None is as for all."""
+
+    max_age_days: int | None = None
+    window: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GradeAuditPolicy:
+    """How often copies are looked at with less evidence than their bytes, and when; 0 days is never."""
+
+    max_age_days: int = 0
+    window: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditPolicy:
-    """How often copies are read again, and how politely."""
+    """How often copies are read again, and how politely; ``stores``, ``fonds``, ``grades`` say what is different."""
 
     max_age_days: int = 90
     bytes_per_second: int = 0
     window: str = ""
+    io_priority: str = "low"
+    stores: Mapping[str, StoreAuditPolicy] = field(default_factory=dict, metadata={"each": StoreAuditPolicy})
+    fonds: Mapping[str, FondsAuditPolicy] = field(default_factory=dict, metadata={"each": FondsAuditPolicy})
+    grades: Mapping[str, GradeAuditPolicy] = field(default_factory=dict, metadata={"each": GradeAuditPolicy})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,15 +327,10 @@ def _section(kind: type[Any], values: object, name: str, place: str) -> Any:
     for key, value in values.items():
         if key not in known:
             raise ConfigurationError(place=place, reason=f"unknown key {key!r}" + (f" in [{name}]" if name else ""))
-        wanted = known[key].type
-        if wanted in {int, bool, str} and type(value) is not wanted:
-            raise ConfigurationError(place=place, reason=f"{key!r} is not of type {wanted.__name__}")
-        if wanted is int and value < 0:
-            raise ConfigurationError(place=place, reason=f"{key!r} is negative")
-        if wanted == tuple[str, ...]:
-            if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-                raise ConfigurationError(place=place, reason=f"{key!r} is not a list of texts")
-            values[key] = tuple(value)
+        if each := known[key].metadata.get("each"):
+            values[key] = _each(each, value, f"{name}.{key}", place)
+        else:
+            values[key] = _value(known[key].type, value, key, place)
     missing = [
         key
         for key, one in known.items()
@@ -296,4 +340,43 @@ def _section(kind: type[Any], values: object, name: str, place: str) -> Any:
         raise ConfigurationError(place=place, reason=f"{missing[0]!r} is missing")
     if kind is Policy and values.get("copies", 1) < 1:
         raise ConfigurationError(place=place, reason="'copies' must be at least 1")
+    if "window" in known:
+        _check_audits(kind, values, name, place)
     return kind(**values)
+
+
+def _value(wanted: Any, value: Any, key: str, place: str) -> Any:
+    """Return a value of a type that TOML and we have in common."""
+    wanted = {int | None: int, str | None: str}.get(wanted, wanted)
+    if wanted in {int, bool, str} and type(value) is not wanted:
+        raise ConfigurationError(place=place, reason=f"{key!r} is not of type {wanted.__name__}")
+    if wanted is int and value < 0:
+        raise ConfigurationError(place=place, reason=f"{key!r} is negative")
+    if wanted == tuple[str, ...]:
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise ConfigurationError(place=place, reason=f"{key!r} is not a list of texts")
+        return tuple(value)
+    return value
+
+
+def _each(kind: type[Any], values: object, name: str, place: str) -> dict[str, Any]:
+    """Return a table of tables, by their names."""
+    if not isinstance(values, dict):
+        raise ConfigurationError(place=place, reason=f"[{name}] is not a table")
+    if kind is GradeAuditPolicy and (wrong := values.keys() - set(GRADES[:-1])):
+        raise ConfigurationError(place=place, reason=f"unknown grade {min(wrong)!r} in [{name}]")
+    return {key: _section(kind, value, f"{name}.{key}", place) for key, value in values.items()}
+
+
+def _check_audits(kind: type[Any], values: Mapping[str, Any], name: str, place: str) -> None:
+    """Refuse what would silently mean that nothing is ever audited."""
+    if kind is not GradeAuditPolicy and values.get("max_age_days") == 0:
+        raise ConfigurationError(place=place, reason=f"'max_age_days' must be at least 1 in [{name}]")
+    for key, known in (("io_priority", PRIORITIES), ("grade", GRADES)):
+        if values.get(key, known[0]) not in known:
+            raise ConfigurationError(place=place, reason=f"{key!r} in [{name}] is none of {', '.join(known)}")
+    try:
+        windows_of(values.get("window", ""))
+    except ValueError as error:
+        reason = f"'window' in [{name}]: {str(error)!r} is not HH:MM-HH:MM, nor days such as Sat-Sun, nor both"
+        raise ConfigurationError(place=place, reason=reason) from error
