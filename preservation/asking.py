@@ -36,6 +36,7 @@ class Answer:
 class _Conversation:
     """What the thread that talks and the one that waits for it share."""
 
+    seconds: float
     connection: socket.socket | None = None
     answer: Answer | None = None
     failure: str = ""
@@ -48,8 +49,8 @@ def post(url: str, data: bytes, kind: str, limit: int, seconds: float = SECONDS)
         AskingError: The URL is not http or https, or there was no complete answer of that length within ``seconds``.
     """
     parts = _checked(url)
-    talk = _Conversation()
-    thread = threading.Thread(target=_talk, args=(talk, parts, data, kind, limit, seconds), daemon=True)
+    talk = _Conversation(seconds)
+    thread = threading.Thread(target=_talk, args=(talk, parts, data, kind, limit), daemon=True)
     thread.start()
     thread.join(seconds)
     if talk.answer is not None:
@@ -73,13 +74,13 @@ def _checked(url: str) -> SplitResult:
     return parts
 
 
-def _talk(talk: _Conversation, parts: SplitResult, data: bytes, kind: str, limit: int, seconds: float) -> None:
+def _talk(talk: _Conversation, parts: SplitResult, data: bytes, kind: str, limit: int) -> None:
     from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415 - costs every start 30 ms
 
     connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection = connect(str(parts.hostname), parts.port, timeout=seconds)
+        connection = connect(str(parts.hostname), parts.port, timeout=talk.seconds)
         with contextlib.closing(connection):
             connection.connect()
             talk.connection = connection.sock

@@ -6,24 +6,26 @@
     timestamps/<size>.note     a checkpoint ...
     timestamps/<size>.tst      ... and the RFC 3161 token over its bytes
 
-It can be derived from nothing. The ledger's event holds its SHA-256; what does not measure so is not believed, and comes
-back from a store where it does.
+It can be derived from nothing. The ledger's event holds its SHA-256; what does not measure so is not believed, and
+comes back from a store where it does.
 """
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import sha256
+from itertools import islice
 
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import AttestationRow
 from preservation.fixity import CHUNK
 from preservation.ledger.errors import LedgerUnreadableError
-from preservation.ledger.events import EventType, Record
+from preservation.ledger.events import EventType, Record, parse_record
 from preservation.ledger.files import fsync_directory, names_in, read_file, replace_file
 from preservation.ledger.log import Ledger
+from preservation.ledger.merkle import Frontier, leaf_hash
 from preservation.ledger.notes import NOTE_LIMIT
 from preservation.packing import put_item
 from storage_backends.backend import StorageBackend
@@ -114,13 +116,15 @@ def bring_one(ledger: Ledger, view: View, backend: StorageBackend, name: str) ->
         put_item(backend, f"ledger/{name}", data)
 
 
-def wrong(ledger: Ledger, view: View, backend: StorageBackend) -> Iterator[tuple[str, bytes | None]]:
+def wrong(
+    ledger: Ledger, known: Iterable[AttestationRow], backend: StorageBackend
+) -> Iterator[tuple[str, bytes | None]]:
     """Yield the key of every attestation that is missing or wrong on a store, with its right bytes if they are here.
 
     Raises:
         StorageError: The store could not be looked at.
     """
-    for row in rows.every(view, AttestationRow):
+    for row in known:
         found = _content(backend, f"ledger/{row.name}")
         if found is None or sha256(found).hexdigest() != row.sha256:
             yield f"ledger/{row.name}", measured(ledger, row)
@@ -140,6 +144,28 @@ def fetch(ledger: Ledger, view: View, backends: Sequence[StorageBackend]) -> int
                     fetched += 1
                     break
     return fetched
+
+
+def events_of(ledger: Ledger, kind: EventType) -> Iterator[Record]:
+    """Yield the events of one type; the others are passed by unread."""
+    mark = kind.encode()
+    for data in ledger.raw_records():
+        if mark in data:
+            record = parse_record(data)
+            if record.event.type == kind:
+                yield record
+
+
+def roots_at(ledger: Ledger, sizes: Iterable[int]) -> dict[int, bytes]:
+    """Return the root of the tree at each of ``sizes`` that the ledger has, every event up to the largest read once."""
+    wanted = sorted({size for size in sizes if size <= ledger.size})
+    leaves = map(leaf_hash, ledger.raw_records(0, max(wanted, default=0)))
+    frontier = Frontier()
+    roots: dict[int, bytes] = {}
+    for size in wanted:
+        frontier = frontier.extended(islice(leaves, size - frontier.size))
+        roots[size] = frontier.root()
+    return roots
 
 
 def first_beyond(ledger: Ledger, size: int) -> Record | None:

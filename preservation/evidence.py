@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from preservation import attestations
+from preservation.attestations import is_attestation
 from preservation.catalog import rows
-from preservation.catalog.rows import FondsRow
+from preservation.catalog.rows import AttestationRow, FondsRow
 from preservation.configuration import FILE_NAME
 from preservation.fixity import CHUNK, blake3_hex
 from preservation.ledger.errors import NoteError
@@ -103,6 +105,8 @@ def bring_up_to_date(repository: Repository, backend: StorageBackend) -> None:
     _tail(ledger, backend, _segments(ledger, backend))
     for key, data in _small(repository).items():
         _put_once(backend, key, data)
+    with repository.reading() as view:
+        attestations.bring(ledger, view, backend)
 
 
 def _small(repository: Repository) -> dict[str, bytes]:
@@ -134,6 +138,9 @@ def wrong_evidence(repository: Repository, backend: StorageBackend) -> Iterator[
     for key, right in _expected(repository, [item.key for item in backend.items("ledger")]):
         if _content(backend, key) != right:
             yield key, right
+    with repository.reading() as view:
+        attested = list(rows.every(view, AttestationRow))
+    yield from attestations.wrong(repository.ledger, attested, backend)
 
 
 def _expected(repository: Repository, there: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
@@ -229,6 +236,8 @@ def is_known_key(key: str) -> bool:
     parts = key.rsplit("/", 1)
     folders = {CHECKPOINTS_PREFIX, CONFIGURATION_PREFIX, KEYS_PREFIX, "ledger/descriptions"}
     if key in {README_KEY, RESTORE_KEY} or parts[0] in folders or key.startswith("quarantine/"):
+        return True
+    if is_attestation(key):
         return True
     if parts[0] == SEGMENTS_PREFIX:
         return segment_range(parts[1]) is not None

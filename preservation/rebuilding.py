@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
+from preservation import attestations
 from preservation.catalog import door, rows
 from preservation.catalog.catalog import View
 from preservation.catalog.errors import CatalogDamagedError
@@ -237,6 +238,7 @@ def _fetch(repository: Repository, view: View, backends: list[StorageBackend]) -
         for data in _copies_of(backends, f"ledger/{description_name(fonds.description)}"):
             if blake3_hex(data) == fonds.description:
                 repository.sidecars.keep(description_name(fonds.description), data)
+    attestations.fetch(repository.ledger, view, backends)
     return fetched
 
 

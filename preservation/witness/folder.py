@@ -61,10 +61,10 @@ anything in it, ask that archive, and other holders of its checkpoints, at once.
 
 Thư mục này thuộc về bên làm chứng {name} (mocban witness).
 
-Bên làm chứng ký xác nhận các điểm kiểm chứng của sổ cái các cơ quan lưu trữ khác, để không nơi nào sửa được lịch sử mà
-không ai biết. witness.pem là bí mật. logs/ giữ điểm kiểm chứng mới nhất của từng sổ cái; không bao giờ thay bằng bản sao
-lưu cũ. evidence/ giữ những điểm kiểm chứng mâu thuẫn với những gì đã ký: nếu có tệp trong đó, hãy hỏi ngay cơ quan lưu
-trữ ấy.
+Bên làm chứng ký xác nhận các điểm kiểm chứng của sổ cái các cơ quan lưu trữ khác, để không nơi nào sửa được lịch sử
+mà không ai biết. witness.pem là bí mật. logs/ giữ điểm kiểm chứng mới nhất của từng sổ cái; không bao giờ thay bằng bản
+sao lưu cũ. evidence/ giữ những điểm kiểm chứng mâu thuẫn với những gì đã ký: nếu có gì trong đó, hãy hỏi ngay cơ quan
+lưu trữ ấy.
 
 {key}
 """
@@ -91,7 +91,7 @@ class Witness:
 
 @dataclass(frozen=True, slots=True)
 class ServedLog:
-    """A log that a witness serves: whose, under which keys, countersigned up to where, and how often it contradicted."""
+    """A log that a witness serves: whose, under which keys, countersigned up to where, how often it contradicted."""
 
     origin: str
     keys: tuple[VerifierKey, ...]
@@ -157,7 +157,7 @@ def trust(witness: Witness, key: VerifierKey, wait_seconds: float) -> None:
 
 
 def distrust(witness: Witness, key: VerifierKey, wait_seconds: float) -> bool:
-    """Trust ``key`` no more (it was rotated out, or stolen); tell whether it was trusted. The state of its log stays."""
+    """Trust ``key`` no more (rotated out, or stolen); tell whether it was trusted. What was countersigned stays."""
     with witness.alone(wait_seconds):
         known = trusted_keys(witness, key.name)
         if key not in known:

@@ -112,7 +112,7 @@ class _Conversation(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = CONVERSATION_SECONDS
 
-    def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_POST(self) -> None:
         """Answer a request to countersign."""
         self.close_connection = True
         if self.path != PATH:
