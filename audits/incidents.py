@@ -159,7 +159,7 @@ class _Run:
             return True
         if row.code == Code.REPAIR_FAILED:
             return not any(code in STATES and store in {"", where} for code, where in self._found)
-        swept = not (self._scope.fonds or self._scope.packages)
+        swept = not (self._scope.fonds or self._scope.packages or self._scope.copies)
         return swept and not (row.code in SWEPT and any((str(code), store) in self._found for code in UNSWEPT))
 
 

@@ -61,6 +61,8 @@ def _examples_of(group: str) -> tuple[str, ...]:
         "store": ("mocban -C archive store add disk1 file:///mnt/disk1 --site hanoi", "mocban -C archive store list"),
         "fonds": ("mocban -C archive fonds add TH-2024 --title 'UBND xã Tân Hòa'", "mocban -C archive fonds list"),
         "ledger": ("mocban -C archive ledger verify", "mocban -C archive ledger key --public"),
+        "incident": ("mocban -C archive incident list", "mocban -C archive incident show 01890a5d"),
+        "notify": ("mocban -C archive notify test",),
     }[group]
 
 
