@@ -30,12 +30,22 @@ class Code(StrEnum):
     STORES_NOT_INDEPENDENT = "stores-not-independent"
     LEDGER_DAMAGED = "ledger-damaged"
     REPAIR_FAILED = "repair-failed"
+    CATALOG_DIFFERS = "catalog-differs"
+    GRADE_UNAVAILABLE = "grade-unavailable"
+    GENERATION_CHANGED = "generation-changed"
+    VERIFICATION_LATE = "verification-late"
+    VERIFICATION_OVERDUE = "verification-overdue"
+    VERIFICATION_FORECAST = "verification-forecast"
+    SCHEDULER_STOPPED = "scheduler-stopped"
 
 
 SEVERITY = {
+    Code.GENERATION_CHANGED: Severity.WARNING,
     Code.READ_UNSTABLE: Severity.WARNING,
     Code.UNDER_REPLICATED: Severity.WARNING,
     Code.STORES_NOT_INDEPENDENT: Severity.WARNING,
+    Code.VERIFICATION_LATE: Severity.WARNING,
+    Code.VERIFICATION_FORECAST: Severity.WARNING,
 }
 """The severity of a code; what is not here is an error."""
 
@@ -54,6 +64,10 @@ MEANING = {
     Code.STORES_NOT_INDEPENDENT: marked("two stores would fail together"),
     Code.LEDGER_DAMAGED: marked("the ledger does not verify"),
     Code.REPAIR_FAILED: marked("a repair could not be finished"),
+    Code.VERIFICATION_LATE: marked("copies were not verified for three quarters of the longest age or more"),
+    Code.VERIFICATION_OVERDUE: marked("copies were not verified for longer than the policy allows"),
+    Code.VERIFICATION_FORECAST: marked("copies will not be verified in time if all goes on as it does"),
+    Code.SCHEDULER_STOPPED: marked("nobody audits: the service has not been at work"),
 }
 """What each code means, in one clause."""
 
@@ -76,6 +90,28 @@ CAUSES = {
     Code.STORES_NOT_INDEPENDENT: (marked("two stores on one disk or file system"),),
     Code.LEDGER_DAMAGED: (marked("the repository was restored from an old backup"), marked("the ledger was changed")),
     Code.REPAIR_FAILED: (marked("no space"), marked("a permission"), marked("a store went away")),
+    Code.CATALOG_DIFFERS: (
+        marked("a bad sector below the catalog"),
+        marked("somebody changed the catalog"),
+        marked("an error of the program"),
+    ),
+    Code.GRADE_UNAVAILABLE: (marked("no provider computes digests there"),),
+    Code.GENERATION_CHANGED: (marked("somebody wrote to the store"), marked("the store was copied to another medium")),
+    Code.VERIFICATION_LATE: (
+        marked("the service was down"),
+        marked("a store was away"),
+        marked("the window, the rate or a pause leaves too little time"),
+    ),
+    Code.VERIFICATION_OVERDUE: (
+        marked("the service was down"),
+        marked("a store was away"),
+        marked("the window, the rate or a pause leaves too little time"),
+    ),
+    Code.VERIFICATION_FORECAST: (
+        marked("the window, the rate or a pause leaves too little time"),
+        marked("the store is slow for what it holds and is given"),
+    ),
+    Code.SCHEDULER_STOPPED: (marked("the service was down"), marked("a piece of its work hangs on a store")),
 }
 """What each code may come from, the likeliest first."""
 
@@ -94,6 +130,13 @@ NEXT = {
     Code.STORES_NOT_INDEPENDENT: "store list",
     Code.LEDGER_DAMAGED: "rebuild",
     Code.REPAIR_FAILED: "repair {pack}",
+    Code.CATALOG_DIFFERS: "rebuild",
+    Code.GRADE_UNAVAILABLE: "audit --max-age=1 --store={store}",
+    Code.GENERATION_CHANGED: "repair {pack}",
+    Code.VERIFICATION_LATE: "serve --once",
+    Code.VERIFICATION_OVERDUE: "audit --max-age=30 --store={store}",
+    Code.VERIFICATION_FORECAST: "status",
+    Code.SCHEDULER_STOPPED: "serve --once",
 }
 """What to run next, when the cause is removed: words of a command, in which names stand for a finding's fields.
 

@@ -1,13 +1,12 @@
 """The timeline: how much time has really passed between two events, though the clock was moved in between.
 
-A clock that jumps by a day or more is an event of the ledger, with the seconds that it jumped. Between two such events
-times are as good as the clock; so an instant on the line is a time less all jumps before it, and ages are differences
-of instants. A clock that was wrong for an hour and put right again leaves the ages as if nothing had been
-(docs/decisions/0023).
+The ledger records a clock that is behind its last event, and the service one that has run ahead of time by a day or
+more, with the seconds that it jumped. Between two such events times are as good as the clock; so an instant on the line
+is a time less all jumps before it, and ages are differences of instants. A clock that was wrong for an hour and put
+right again leaves the ages as if nothing had been (docs/decisions/0023).
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,8 +16,11 @@ from preservation.catalog.marks import SKEWS
 from preservation.catalog.rows import MarkRow
 from preservation.repository import Repository
 
-JUMP = 86_400.0
-"""A clock that moves by as many seconds more or less than time does has jumped."""
+AHEAD = 86_400.0
+"""A clock that gains as many seconds on the machine's own count has jumped."""
+
+BEHIND = 300.0
+"""So has one that is as many seconds behind the last event; the ledger takes it so too."""
 
 SLACK = 6 * 3_600.0
 """How long after a jump it may be noticed at the latest, while the service runs."""
@@ -84,16 +86,16 @@ def timeline(repository: Repository, view: View) -> Timeline:
 
 
 def jump_behind(repository: Repository, clock: float) -> float:
-    """Return by how many seconds (negative) the clock is behind the last event; 0 if by less than a jump."""
+    """Return by how many seconds (negative) the clock is behind the last event; 0 if that is no jump."""
     last = next(repository.ledger.records(max(0, repository.ledger.size - 1)), None)
     behind = clock - last.time.timestamp() if last is not None else 0.0
-    return behind if behind <= -JUMP else 0.0
+    return behind if behind < -BEHIND else 0.0
 
 
-def jump_between(before: Sequence[float], after: Sequence[float]) -> float:
-    """Return by how many seconds the clock jumped between two looks at (clock, seconds since the machine started).
+def jump_ahead(before: tuple[float, float], after: tuple[float, float]) -> float:
+    """Return how many seconds the clock gained between two looks at (clock, seconds since the machine was started).
 
-    0 if by less than a jump.
+    0 if that is no jump. A clock that goes back is seen by the ledger, whose last event is then in the future.
     """
-    moved = (after[0] - before[0]) - (after[1] - before[1])
-    return moved if abs(moved) >= JUMP else 0.0
+    gained = (after[0] - before[0]) - (after[1] - before[1])
+    return gained if gained >= AHEAD else 0.0

@@ -53,8 +53,12 @@ def audits_resumed(event: Detail, _index: object, view: Changing) -> None:
 
 
 def clock_skewed(event: Detail, _index: object, view: Changing) -> None:
-    """Keep when the clock showed what it shows since a jump, and by how many seconds it had jumped."""
+    """Keep what the clock showed after a jump, and by how many seconds it had jumped.
+
+    ``jumped`` is what the service saw; ``seconds`` is how far the ledger found the clock behind its last event.
+    """
+    jumped = int(event.text("jumped")) if event.text("jumped") else -event.number("seconds")
     before = rows.one(view, MarkRow, SKEWS)
     known = json.loads(before.value) if before is not None else []
-    mark = MarkRow(name=SKEWS, value=json.dumps([*known, [event.time, event.number("seconds")]][-MOST_SKEWS:]))
+    mark = MarkRow(name=SKEWS, value=json.dumps([*known, [event.time, jumped]][-MOST_SKEWS:]))
     view.put(mark.key, mark.to_bytes())
