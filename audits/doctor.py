@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from preservation import timestamps, witnessing
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import LostRow, MarkRow, PackRow
@@ -17,6 +18,7 @@ from preservation.creation import default_kit, open_repository
 from preservation.holdings import unfinished
 from preservation.ledger.errors import NoteError
 from preservation.ledger.keys import LOG_KEY_FILE, LOG_VERIFIER_FILE, ROOT_KEY_FILE, read_verifier_key
+from preservation.ledger.writer import SKEW
 from preservation.replication import short_packages, short_packs
 from preservation.repository import Repository, World
 from preservation.rotation import key_ring
@@ -67,6 +69,7 @@ def examine(path: str, world: World) -> Iterator[Symptom]:
         return
     yield from _keys(repository)
     yield from _checkpoint(repository)
+    yield from _clock(repository)
     try:
         with repository.reading() as view, all_open(attached(view)) as stores:
             for look in _LOOKS:
@@ -162,6 +165,54 @@ def _checkpoint(repository: Repository) -> Iterator[Symptom]:
             marked("Events of the ledger that no signed checkpoint covers: {count}, the first since {since}"),
             marked("run 'mocban ledger checkpoint'"),
             {"count": repository.ledger.size - signed, "since": first.time.isoformat(timespec="seconds")},
+        )
+
+
+def _clock(repository: Repository) -> Iterator[Symptom]:
+    """Warn of a clock that is behind the ledger: times of new events would be wrong, their order is not."""
+    now, last = repository.world.now(), repository.ledger.newest_time()
+    if last is not None and last - now > SKEW:
+        yield Symptom(
+            "clock-behind",
+            "error",
+            marked("The clock says {now}, but the ledger's last event is of {last}"),
+            marked("set the clock, and keep it right with chrony or systemd-timesyncd"),
+            {"now": now.isoformat(timespec="seconds"), "last": last.isoformat(timespec="seconds")},
+        )
+
+
+def _attestations(repository: Repository, _view: View, _stores: Sequence[Store]) -> Iterator[Symptom]:
+    """Be loud when nobody outside knows the newest events."""
+    since = witnessing.overdue_since(repository)
+    if since is not None:
+        yield Symptom(
+            "witness-overdue",
+            "warning",
+            marked("Events wait for the witness since {since}"),
+            marked("run 'mocban ledger witness' and see what it says"),
+            {"since": since.isoformat(timespec="seconds")},
+        )
+    since = timestamps.overdue_since(repository)
+    if since is not None:
+        yield Symptom(
+            "timestamp-overdue",
+            "warning",
+            marked("Events wait for a time-stamp since {since}"),
+            marked("run 'mocban ledger timestamp' and see what it says"),
+            {"since": since.isoformat(timespec="seconds")},
+        )
+    until = timestamps.authority_until(repository)
+    if until is not None and until - repository.world.now() < timestamps.RENEWAL:
+        yield Symptom(
+            "timestamp-authority-ending",
+            "warning",
+            marked(
+                "The certificate of the time-stamping authority ends on {until}: what it has signed loses its force"
+            ),
+            marked(
+                "name an authority in [timestamp] whose certificate lasts longer, and run 'mocban ledger timestamp'"
+            ),
+            {"until": until.isoformat(timespec="seconds")},
         )
 
 
@@ -275,4 +326,5 @@ _LOOKS: tuple[Callable[[Repository, View, Sequence[Store]], Iterator[Symptom]], 
     _copies,
     _sessions,
     _audits,
+    _attestations,
 )

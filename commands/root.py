@@ -60,7 +60,9 @@ def _examples_of(group: str) -> tuple[str, ...]:
     return {
         "store": ("mocban -C archive store add disk1 file:///mnt/disk1 --site hanoi", "mocban -C archive store list"),
         "fonds": ("mocban -C archive fonds add TH-2024 --title 'UBND xã Tân Hòa'", "mocban -C archive fonds list"),
+        "plan": ("mocban -C archive plan audit --target 1e-9",),
         "ledger": ("mocban -C archive ledger verify", "mocban -C archive ledger key --public"),
+        "witness": ("mocban witness init witness --name luutru.hue.gov.vn/w1", "mocban witness serve witness"),
         "incident": ("mocban -C archive incident list", "mocban -C archive incident show 01890a5d"),
         "notify": ("mocban -C archive notify test",),
     }[group]

@@ -8,9 +8,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, cast
 
-from preservation.catalog import rows
+from preservation.catalog import attested, marks, rows
 from preservation.catalog.rows import (
-    AttestationRow,
     CopyRow,
     CopyState,
     FondsRow,
@@ -70,6 +69,9 @@ class _Detail:
 
     def number(self, name: str) -> int:
         return int(cast("int", self._values[name]))
+
+    def count(self, name: str) -> int:
+        return int(cast("int", self._values.get(name, 0)))
 
     def numbers(self, name: str) -> dict[str, int]:
         return {key: int(cast("int", value)) for key, value in cast("dict[str, Json]", self._values[name]).items()}
@@ -266,19 +268,21 @@ def _copy_checked(event: _Detail, _index: IndexOf, view: Writable) -> None:
     row = rows.one(view, CopyRow, event.text("pack"), event.text("store"))
     if row is None:
         return
-    if event.text("verdict") == "verified":
-        generation = event.text("generation")
+    verdict = event.text("verdict")
+    if verdict == "verified":
         row = dataclasses.replace(
             row,
-            generation=generation,
+            generation=event.text("generation"),
             state=CopyState.GOOD,
             verified=event.time,
             seen_good=event.time,
             checked=event.time,
             reach=event.text("reach"),
         )
+    elif verdict == "present":  # nobody read it: neither what is known of its bytes nor how old that is has changed
+        row = dataclasses.replace(row, present=event.time)
     else:
-        row = dataclasses.replace(row, state=event.text("verdict"), checked=event.time)
+        row = dataclasses.replace(row, state=verdict, checked=event.time)
     view.put(row.key, row.to_bytes())
 
 
@@ -336,7 +340,15 @@ def _objects_lost(event: _Detail, _index: IndexOf, view: Writable) -> None:
 
 
 def _run_opened(event: _Detail, _index: IndexOf, view: Writable) -> None:
-    row = RunRow(run=event.text("run"), scope=event.text("scope"), opened=event.time)
+    before = rows.one(view, RunRow, event.text("run"))
+    row = RunRow(
+        run=event.text("run"),
+        scope=event.text("scope"),
+        opened=before.opened if before is not None else event.time,
+        opened_event=before.opened_event if before is not None else event.seq,
+        expected=event.count("expected"),
+        root=event.text("root"),
+    )
     view.put(row.key, row.to_bytes())
 
 
@@ -346,14 +358,23 @@ def _run_closed(event: _Detail, _index: IndexOf, view: Writable) -> None:
     for row in list(rows.every(view, RunRow)):
         if row.run == event.text("run") or row.scope == scope:  # one of this scope that was given up long ago
             view.delete(row.key)
-    if any(json.loads(scope).get(part) for part in ("stores", "fonds", "packages", "copies")):
-        return  # what saw only a part is not the last audit
+    asked = json.loads(scope)
+    is_part = any(asked.get(part) for part in ("stores", "fonds", "packages", "copies", "sample"))
+    if is_part or asked.get("grade", "bytes") != "bytes":
+        return  # what saw only a part, or did not read, is not the last audit
+    if event.count("unaccounted") or event.count("skipped") > event.count("skipped_age"):
+        return  # nor is one that did not come to its end
     mark = MarkRow(name="last audit", value=event.time)
     view.put(mark.key, mark.to_bytes())
 
 
 def _kit_confirmed(event: _Detail, _index: IndexOf, view: Writable) -> None:
     mark = MarkRow(name="kit confirmed", value=event.time)
+    view.put(mark.key, mark.to_bytes())
+
+
+def _inventory_taken(event: _Detail, _index: IndexOf, view: Writable) -> None:
+    mark = MarkRow(name="inventory", value=str(event.seq))
     view.put(mark.key, mark.to_bytes())
 
 
@@ -395,27 +416,6 @@ def _incident_closed(event: _Detail, _index: IndexOf, view: Writable) -> None:
     view.put(row.key, row.to_bytes())
 
 
-def _attested(event: _Detail, view: Writable, marks: Mapping[str, str]) -> None:
-    for name, value in marks.items():
-        mark = MarkRow(name=name, value=value)
-        view.put(mark.key, mark.to_bytes())
-    for name, digest in event.digests("attestations").items():
-        row = AttestationRow(name=name, sha256=digest, recorded=event.time)
-        view.put(row.key, row.to_bytes())
-
-
-def _timestamped(event: _Detail, _index: IndexOf, view: Writable) -> None:
-    _attested(event, view, {"timestamped": event.time, "timestamp authority until": event.text("until")})
-
-
-def _witnessed(event: _Detail, _index: IndexOf, view: Writable) -> None:
-    marks = {"witnessed": event.time}
-    for name in ("witnessed size", f"witnessed by {event.text('key')}"):
-        known = rows.one(view, MarkRow, name)
-        marks[name] = str(max(event.number("size"), int(known.value) if known is not None else 0))
-    _attested(event, view, marks)
-
-
 _CHANGES: Mapping[str, Callable[[_Detail, IndexOf, Writable], None]] = {
     EventType.STORE_ADDED: _store_added,
     EventType.STORE_RELOCATED: _store_relocated,
@@ -435,8 +435,12 @@ _CHANGES: Mapping[str, Callable[[_Detail, IndexOf, Writable], None]] = {
     EventType.AUDIT_RUN_OPENED: _run_opened,
     EventType.AUDIT_RUN_CLOSED: _run_closed,
     EventType.KIT_CONFIRMED: _kit_confirmed,
-    EventType.TIMESTAMPED: _timestamped,
-    EventType.WITNESSED: _witnessed,
+    EventType.INVENTORY: _inventory_taken,
+    EventType.AUDITS_PAUSED: marks.audits_paused,
+    EventType.AUDITS_RESUMED: marks.audits_resumed,
+    EventType.CLOCK_SKEW: marks.clock_skewed,
+    EventType.TIMESTAMPED: attested.timestamped,
+    EventType.WITNESSED: attested.witnessed,
     EventType.INCIDENT_OPENED: _incident_opened,
     EventType.INCIDENTS_SEEN: _incidents_seen,
     EventType.INCIDENT_CLOSED: _incident_closed,

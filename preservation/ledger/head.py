@@ -3,15 +3,17 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 
 from preservation.ledger.checkpoints import checkpoint_path, checkpoint_sizes, read_checkpoint
 from preservation.ledger.errors import LedgerDamagedError, LedgerUnreadableError, NoteError
+from preservation.ledger.events import parse_record
 from preservation.ledger.files import ReadAt, names_in, open_to_read, reading_at
 from preservation.ledger.layout import HOT, hot_first
 from preservation.ledger.merkle import NO_LEAF, Frontier
 from preservation.ledger.notes import VerifierKey, signed_by
-from preservation.ledger.sealed import Segment, hot_path, sealed_segments, segment_ranges
+from preservation.ledger.sealed import Segment, hot_path, sealed_segments, segment_path, segment_ranges, segment_records
 from preservation.ledger.wal import Batch, Frame, batches, frames
 
 MARK_EVERY = 512
@@ -147,6 +149,28 @@ def hot_batches(root: str, head: Head, start: int) -> Iterator[Batch]:
             yield batch
     if found < head.offset:
         raise LedgerDamagedError(place=path, seq=start, reason=f"bytes {found} to {head.offset} were readable before")
+
+
+def newest_time(root: str, head: Head) -> datetime | None:
+    """Return the time of the last event that ``head`` knows; None of an empty log.
+
+    Raises:
+        FileNotFoundError: The hot file was sealed and dropped meanwhile.
+        LedgerDamagedError, LedgerUnreadableError, RecordError: It cannot be read.
+    """
+    if head.offset:
+        path = hot_path(root, head.hot_first)
+        with open_to_read(path) as file:
+            *_, last = frames(reading_at(file.fileno(), path), head.last, head.offset)
+        record = last.record if isinstance(last, Frame) else b""
+    elif head.segments:
+        segment = head.segments[-1]
+        path = segment_path(root, segment.first, segment.end)
+        *_, group = segment_records(path, segment.first, segment.end, segment.end - 1)
+        record = group[-1]
+    else:
+        return None
+    return parse_record(record).time
 
 
 def _loaded(root: str, newest: int) -> tuple[Head, Frontier | None]:

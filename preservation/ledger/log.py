@@ -102,10 +102,12 @@ class Ledger:
         random: Callable[[int], bytes],
         agent: str,
         detail: Mapping[str, Json] | None = None,
+        root_signer: Signer | None = None,
     ) -> Self:
         """Make a ledger at ``path`` with a genesis event that names both keys, and sign its first checkpoint.
 
-        What a crash left of an earlier attempt is replaced. ``detail`` is added to the genesis.
+        What a crash left of an earlier attempt is replaced. ``detail`` is added to the genesis. ``root_signer`` signs
+        the first checkpoint too: whoever has the root key knows by it that the ledger is not somebody else's.
 
         Raises:
             LedgerExistsError: There is a ledger already.
@@ -116,7 +118,8 @@ class Ledger:
             make_directories(path)
             _clear_unborn(path)
             create_file(hot_path(path, 0), b"")
-        state = WriterState(clock=clock, random=random, signers=(signer,), origin=origin, agent=agent)
+        signers = (signer,) if root_signer is None else (signer, root_signer)
+        state = WriterState(clock=clock, random=random, signers=signers, origin=origin, agent=agent)
         ledger = cls(path, origin, head_at_seal(()), state, read_only=False)
         genesis = Event(
             type=EventType.GENESIS,
@@ -126,6 +129,7 @@ class Ledger:
         with ledger.writing(0) as writer:
             writer.append([genesis])
             writer.checkpoint()
+        state.signers = (signer,)
         with writing_to(path):
             replace_file(os.path.join(path, FORMAT_FILE), format_bytes(origin))
         return ledger
@@ -169,6 +173,12 @@ class Ledger:
     def sealed_size(self) -> int:
         """How many events are sealed."""
         return self._head.hot_first
+
+    def newest_time(self) -> datetime | None:
+        """Return the time of the last event; None of an empty log. Raises as ``records``."""
+        for record in self.records(max(0, self.size - 1)):
+            return record.time
+        return None
 
     def root(self) -> bytes:
         """Return the root of the tree over all events."""

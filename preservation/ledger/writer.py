@@ -9,13 +9,16 @@ from datetime import UTC, datetime, timedelta
 from preservation.identifiers import new_id
 from preservation.ledger.checkpoints import checkpoint_sizes, issue_checkpoint
 from preservation.ledger.errors import LedgerError, LedgerStoppedError, LedgerWriteError
-from preservation.ledger.events import Event, Record, parse_record, record_bytes
+from preservation.ledger.events import Event, EventType, Outcome, Record, parse_record, record_bytes, time_text
 from preservation.ledger.files import writing_to
-from preservation.ledger.head import Head, check_floor, follow_head, hot_batches, load_head
+from preservation.ledger.head import Head, check_floor, follow_head, hot_batches, load_head, newest_time
 from preservation.ledger.notes import Checkpoint, SignedCheckpoint, Signer, VerifierKey
 from preservation.ledger.sealed import Segment, hot_path, keep_cache
 from preservation.ledger.sealing import clear_unfinished, closed_event, drop_sealed, seal
 from preservation.ledger.wal import batches, encode_batch
+
+SKEW = timedelta(minutes=5)
+"""A clock that is further behind the last event is recorded; the order of events is their sequence, not their time."""
 
 SEAL_EVENTS = 65_536
 SEAL_BYTES = 64 << 20
@@ -28,7 +31,8 @@ class WriterState:
     """What the sessions of one process share.
 
     ``at_least`` is the size that the log is known to have had; ``durable`` says up to where in which hot file all is
-    on the disk; ``stopped`` is why nothing more may be written.
+    on the disk; ``newest`` is the time of the last event at that size of the log; ``stopped`` is why nothing more may
+    be written.
     """
 
     clock: Callable[[], datetime]
@@ -38,6 +42,7 @@ class WriterState:
     agent: str
     at_least: int = 0
     durable: tuple[int, int] = (-1, -1)
+    newest: tuple[int, datetime] | None = None
     stopped: str = ""
 
     def mark_durable(self, head: Head) -> None:
@@ -74,11 +79,11 @@ class Writer:
         self._check()
         pending = list(events)
         closing = self.head.offset == 0 and bool(self.head.segments)
-        if closing:
-            pending.insert(0, closed_event(self.head.segments[-1], self._state.agent))
-        if not pending:
+        if not pending and not closing:
             return []
         now = self._state.clock().astimezone(UTC)
+        first = self._first_events(now, closing=closing)
+        pending[:0] = first
         records: list[Record] = []
         for seq, event in enumerate(pending, self.head.size):
             event_id = new_id(now, self._state.random)
@@ -87,7 +92,8 @@ class Writer:
         self._write(data)
         self.head = self._grown(data)
         self._state.mark_durable(self.head)
-        return records[1:] if closing else records
+        self._state.newest = (self.head.size, now)
+        return records[len(first) :]
 
     def checkpoint(self) -> SignedCheckpoint:
         """Sign the tree over all events, keep the note, and return it; the same note if there is one for this size.
@@ -177,6 +183,23 @@ class Writer:
             if isinstance(error, OSError):
                 raise LedgerWriteError(place=path, reason=self._state.stopped) from error
             raise
+
+    def _first_events(self, now: datetime, *, closing: bool) -> list[Event]:
+        """Return what the ledger itself has to say first: that a segment was closed, that the clock went back."""
+        found = [closed_event(self.head.segments[-1], self._state.agent)] if closing else []
+        before = self._newest()
+        if before is not None and before - now > SKEW:
+            detail = {"before": time_text(before), "seconds": int((before - now).total_seconds())}
+            event = Event(type=EventType.CLOCK_SKEW, outcome=Outcome.WARNING, detail=detail, agent=self._state.agent)
+            found.append(event)
+        return found
+
+    def _newest(self) -> datetime | None:
+        """Return the time of the last event."""
+        if self._state.newest is None or self._state.newest[0] != self.head.size:
+            time = newest_time(self.path, self.head)
+            self._state.newest = (self.head.size, time) if time is not None else None
+        return self._state.newest[1] if self._state.newest is not None else None
 
     def _grown(self, data: bytes) -> Head:
         """Return the head after the batch ``data``, read back from it as a reader would."""

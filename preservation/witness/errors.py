@@ -52,3 +52,9 @@ class ForkError(RefusedError):
         "ALARM: {origin} shows another history than the one of {known} events that was countersigned ({reason}). "
         "Nothing was countersigned; the evidence is in {evidence}"
     )
+
+
+class ListenError(MocbanError):
+    """The witness could not listen where it was told to."""
+
+    template = marked("{address}: the witness cannot listen here: {reason}")
