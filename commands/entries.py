@@ -35,6 +35,7 @@ ENTRIES = {
     "replicate": Entry(_("Bring every store up to date."), "commands.replicating"),
     "export": Entry(_("Give a package or a file out, as files, as a bag or as an OCFL object."), "commands.exporting"),
     "compare": Entry(_("Compare a list of checksums from outside with what is kept."), "commands.comparing"),
+    "report": Entry(_("Write a report for people: a page or a PDF, with tables beside it."), "commands.reporting"),
     "events": Entry(_("Show what has happened, from the ledger."), "commands.showing"),
     "ledger": Entry(_("Verify the ledger, and care for its key.")),
     "ledger verify": Entry(_("Derive the whole ledger again and tell every contradiction."), "commands.proving"),

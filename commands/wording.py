@@ -7,8 +7,8 @@ of them set it is English.
 import gettext
 import os
 import unicodedata
-from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta, timezone, tzinfo
 
 from storage_backends.errors import MocbanError
 
@@ -32,6 +32,27 @@ def _(text: str) -> str:
 
 
 ngettext = gettext.ngettext
+
+LANGUAGES = ("en", "vi")
+
+
+def asked_language() -> str:
+    """Return the language that the environment asks for, ``en`` or ``vi``; nothing if it asks for neither."""
+    for variable in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+        for name in os.environ.get(variable, "").split(":"):
+            if name[:2] in LANGUAGES and not name[2:3].isalpha():
+                return name[:2]
+    return ""
+
+
+def translated_into(language: str) -> Callable[[str], str]:
+    """Return what gives a text in ``language``, whatever the environment says."""
+    return gettext.translation(DOMAIN, LOCALE, languages=[language], fallback=True).gettext
+
+
+def local_zone() -> tzinfo | None:
+    """Return the time zone that people are shown; None is the system's."""
+    return None if os.environ.get("TZ") else DEFAULT_ZONE
 
 
 def in_language(language: str, text: str) -> str:
@@ -89,8 +110,7 @@ def time_text(iso: str) -> str:
     """Return an ISO 8601 time as local time with its offset; an empty one as a dash."""
     if not iso:
         return "-"
-    zone = None if os.environ.get("TZ") else DEFAULT_ZONE
-    return datetime.fromisoformat(iso).astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %z")
+    return datetime.fromisoformat(iso).astimezone(local_zone()).strftime("%Y-%m-%d %H:%M:%S %z")
 
 
 def width(text: str) -> int:

@@ -1,0 +1,150 @@
+"""Which formats the files have: from the manifests, each read once and remembered by its digest.
+
+What was counted of a manifest never changes, so it is kept in ``cache/formats.jsonl`` in the repository, one line a
+package in the order of the packages, with a checksum. The file can be thrown away.
+"""
+
+import contextlib
+import json
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, Self, TextIO
+
+from audits.reports.figures import FormatFigures
+from audits.reports.holdings import latest_versions
+from preservation.catalog.catalog import View
+from preservation.catalog.rows import VersionRow
+from preservation.manifest import FileLine
+from preservation.packages import manifest
+from preservation.repository import Repository
+from preservation.stores import Store
+from storage_backends.backend import Recalling
+from storage_backends.errors import MocbanError
+
+FOLDER = "cache"
+NAME = "formats.jsonl"
+LINE_LIMIT = 1 << 20
+SEVERAL = "several"
+"""What stands for a format where identification names more than one."""
+
+Counts = dict[str, list[int]]
+"""By format: files, bytes."""
+
+
+def formats_held(repository: Repository, view: View, stores: Sequence[Store], *, remember: bool) -> FormatFigures:
+    """Return how many files of the latest versions have which format; what could not be read is counted as that.
+
+    Manifests that were counted before are not read again; ``remember`` says whether new counts may be kept. Media that
+    must be fetched first are left alone.
+    """
+    at_hand = [store for store in stores if store.backend is not None and not isinstance(store.backend, Recalling)]
+    found = FormatFigures()
+    totals: Counts = {}
+    with _Cache(repository.path, remember=remember) as cache:
+        for row in latest_versions(view):
+            counts = cache.known(row)
+            if counts is None:
+                counts = _counted(view, at_hand, row)
+            if counts is None:
+                found.unread_packages += 1
+                found.unread_files += row.files
+                continue
+            cache.keep(row, counts)
+            for name, (files, size) in counts.items():
+                total = totals.setdefault(name, [0, 0])
+                total[0] += files
+                total[1] += size
+    found.formats = {name: (files, size) for name, (files, size) in totals.items()}
+    return found
+
+
+def _counted(view: View, stores: Sequence[Store], row: VersionRow) -> Counts | None:
+    """Return what a manifest says, or nothing if no copy of it can be read now."""
+    counts: Counts = {}
+    try:
+        for line in manifest(view, stores, row):
+            if isinstance(line, FileLine):
+                count = counts.setdefault(_format_of(line.line), [0, 0])
+                count[0] += 1
+                count[1] += line.size
+    except MocbanError:
+        return None
+    return counts
+
+
+def _format_of(line: dict[str, Any]) -> str:
+    formats = line.get("formats")
+    if not isinstance(formats, list) or not formats:
+        return str(line.get("identification", ""))[:40]
+    puids = {str(one.get("puid", ""))[:40] for one in formats if isinstance(one, dict)}
+    return puids.pop() if len(puids) == 1 else SEVERAL
+
+
+class _Cache:
+    """The counts of last time, read and written side by side in the order of the packages."""
+
+    def __init__(self, repository: str, *, remember: bool) -> None:
+        self._path = os.path.join(repository, FOLDER, NAME)
+        self._beside = self._path + ".new"
+        self._remember = remember
+        self._changed = False
+        self._new: TextIO | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        self._old = self._lines()
+        self._next = next(self._old, None)
+        if self._remember:
+            with contextlib.suppress(OSError):
+                os.makedirs(os.path.dirname(self._path), exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._beside)
+                self._new = self._stack.enter_context(open(self._beside, "x", encoding="ascii"))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        with contextlib.suppress(OSError):
+            self._stack.close()
+            if self._new is None:
+                return
+            if kind is None and self._changed:
+                os.replace(self._beside, self._path)
+            else:
+                os.unlink(self._beside)
+
+    def known(self, row: VersionRow) -> Counts | None:
+        """Return what was counted before; rows are asked for in the order of the packages."""
+        while self._next is not None and self._next[0] < row.package:
+            self._next = next(self._old, None)
+            self._changed = True
+        if self._next is not None and self._next[0] == row.package:
+            _, digest, counts = self._next
+            self._next = next(self._old, None)
+            if digest == row.manifest_blake3:
+                return counts
+        self._changed = True
+        return None
+
+    def keep(self, row: VersionRow, counts: Counts) -> None:
+        """Remember what was counted; a disk that is full only makes the next report slower."""
+        if self._new is None:
+            return
+        body = json.dumps({"formats": counts, "manifest": row.manifest_blake3, "package": row.package})
+        try:
+            self._new.write(f"{zlib.crc32(body.encode()):08x} {body}\n")
+        except OSError:
+            self._new = None
+
+    def _lines(self) -> Iterator[tuple[str, str, Counts]]:
+        """Yield what is kept of each package; nothing from the first line on that is not as it was written."""
+        try:
+            file = self._stack.enter_context(open(self._path, "rb"))  # noqa: SIM115 - the stack closes it
+            while line := file.readline(LINE_LIMIT):
+                checksum, _, body = line.rstrip(b"\n").partition(b" ")
+                if checksum != b"%08x" % zlib.crc32(body):
+                    return
+                value = json.loads(body)
+                yield value["package"], value["manifest"], value["formats"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return
