@@ -36,7 +36,14 @@ from preservation.repository import Repository
 from preservation.sidecars import blocks_name, index_name
 from preservation.stores import Store
 from storage_backends.backend import Draft, Drafting, StorageBackend
-from storage_backends.errors import KeyMissingError, MocbanError, ReadFailureError, StorageError, marked
+from storage_backends.errors import (
+    KeyMissingError,
+    MocbanError,
+    ReadFailureError,
+    SourceLengthError,
+    StorageError,
+    marked,
+)
 
 _COPY_MADE = frozenset({EventType.REPLICATION, EventType.REPAIR})
 
@@ -174,8 +181,8 @@ def _replace(repository: Repository, pack: PackRow, bad: Bad, pieces: Iterator[b
 def _out_of_the_way(backend: StorageBackend, key: str) -> str:
     try:
         return set_aside(backend, key)
-    except ReadFailureError:
-        backend.delete(key)  # its bytes cannot be read, so they cannot be kept
+    except (ReadFailureError, SourceLengthError):
+        backend.delete(key)  # its bytes cannot be read, or not as many as the store says: they cannot be kept
         return ""
 
 
