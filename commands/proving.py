@@ -15,7 +15,7 @@ from commands.wording import _, harmless, number_text, time_text
 from storage_backends.errors import marked
 
 if TYPE_CHECKING:
-    from preservation.ledger.checking import LedgerProblem
+    from preservation.ledger.problems import LedgerProblem
 
 TORN = "hot_torn"
 TRIES = 3

@@ -89,6 +89,7 @@ def _make(path: str, world: World) -> None:
         random=world.random,
         agent=world.agent,
         detail={"repository": identity},
+        root_signer=keys.root_signer,
     )
     text = TEMPLATE.format(repository=identity, origin=origin).encode()
     configuration = Configuration.parse(text, path)

@@ -112,7 +112,8 @@ def bring_up_to_date(repository: Repository, backend: StorageBackend) -> None:
 def _small(repository: Repository) -> dict[str, bytes]:
     """Return the small items that every store has: latest checkpoint, configuration, keys, descriptions, texts."""
     found = {README_KEY: STORE_README.encode(), RESTORE_KEY: RESTORE_SCRIPT.encode()}
-    for size in repository.ledger.checkpoint_sizes()[-1:]:
+    sizes = repository.ledger.checkpoint_sizes()
+    for size in {*sizes[:1], *sizes[-1:]}:  # the first is signed by the root key too
         found[note_key(size)] = repository.ledger.checkpoint(size).note.encoded()
     with open(os.path.join(repository.path, FILE_NAME), "rb") as file:
         configuration = file.read()
@@ -158,7 +159,7 @@ def _expected(repository: Repository, there: Sequence[str]) -> Iterator[tuple[st
         covered = found[1] if found[0] <= covered else covered
     if covered < max(ledger.checkpoint_sizes(), default=0):  # all that is signed was brought there
         yield from ((more.key, more.data) for more in ledger.tail_since(covered))
-    for size in ledger.checkpoint_sizes()[:-1]:
+    for size in ledger.checkpoint_sizes()[1:-1]:
         if note_key(size) in there:
             yield note_key(size), ledger.checkpoint(size).note.encoded()
 

@@ -51,6 +51,7 @@ class World:
             clock=self.clock,
             random=self.random,
             agent=AGENT,
+            root_signer=self.keys.root_signer,
         )
 
     def open(self, path: str | None = None, *, read_only: bool = False, at_least: int = 0) -> Ledger:

@@ -4,15 +4,16 @@ A problem is data. What could not be read is a problem as well.
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
+from preservation.ledger.attested import check_attested
 from preservation.ledger.canonical import read_canonical
 from preservation.ledger.checkpoints import checkpoint_sizes, read_checkpoint
 from preservation.ledger.errors import LedgerError, NoteError, RecordError
-from preservation.ledger.events import EventType, Record, parse_record
+from preservation.ledger.events import EventType, parse_record
 from preservation.ledger.files import TEMPORARY, names_in, read_file, reading_at
-from preservation.ledger.keys import KeyPeriod, genesis_keys, verifier_at
+from preservation.ledger.held import Held, check_held, check_trust, known_keys
+from preservation.ledger.keys import KeyPeriod, verifier_at
 from preservation.ledger.layout import (
     CHECKPOINTS,
     FORMAT,
@@ -23,99 +24,106 @@ from preservation.ledger.layout import (
     hot_name,
     note_name,
     note_size,
-    segment_name,
     segment_range,
 )
 from preservation.ledger.notes import VerifierKey, signed_by
-from preservation.ledger.sealed import cached_segments, file_sha256, finished_ranges, segment_path
-from preservation.ledger.segments import columns_of, read_rows
+from preservation.ledger.problems import LedgerProblem, check_records
+from preservation.ledger.sealed import cached_segments, finished_ranges
+from preservation.ledger.survey import Survey, Task, surveys
 from preservation.ledger.wal import Frame, batches, frames
 from preservation.ledger.walk import Walk
+
+Told = Callable[[int, int], None]
+"""Told of so many events and bytes more that were read."""
 
 _FORMAT_LIMIT = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerProblem:
-    """One thing that is wrong: a code, the file, and what was seen."""
-
-    code: str
-    where: str
-    detail: str
-
-
-def check_ledger(path: str, *, trusted: Sequence[VerifierKey] = (), deep: bool = True) -> Iterator[LedgerProblem]:
+def check_ledger(
+    path: str,
+    *,
+    trusted: Sequence[VerifierKey] = (),
+    held: Sequence[Held] = (),
+    deep: bool = True,
+    processes: int = 1,
+    told: Told = lambda _events, _bytes: None,
+) -> Iterator[LedgerProblem]:
     """Yield all that is wrong with the ledger at ``path``; nothing if it is what it must be. Reads only.
 
     Checked are: that the files are complete and in order, every record's number and the chain of the hot file, the
     root and the signature of every checkpoint, the succession of keys, and the digest of every segment; ``deep`` adds
-    that every record is canonical and every typed column equals its record. ``trusted`` are keys that the caller has
-    from elsewhere (from paper, from the recovery kit): the genesis must name one of them.
+    that every record is canonical and every typed column equals its record.
+
+    ``trusted`` are keys that the caller has from elsewhere (from paper, from the recovery kit): one of them must have
+    signed for this ledger. ``held`` are checkpoints that the caller kept elsewhere: the ledger must continue them.
+    ``processes`` share a long ledger.
 
     Beside a live writer the batch that is being written can be told as ``hot_torn``.
     """
     # Checkpoints first: one that is signed while we read may be beyond what we read.
     sizes = checkpoint_sizes(path)
     ranges, _ = finished_ranges(path)
-    walk = Walk(sizes, frozenset(end for _, end in ranges))
-    for first, end in ranges:
-        yield from _check_segment(path, walk, first, end, deep=deep)
+    walk = Walk(sorted({*sizes, *(one.size for one in held)}), frozenset(end for _, end in ranges))
+    seen: list[Survey] = []
+    for one in _surveyed(path, walk, ranges, deep=deep, processes=processes):
+        yield from check_survey(walk, one)
+        told(one.end - one.first, one.size)
+        seen.append(one)
+    before = walk.seq
     yield from _check_hot(path, walk, deep=deep)
-    yield from _check_closings(path, walk, ranges)
+    told(walk.seq - before, 0)
+    yield from check_closings(walk, seen)
     yield from _check_cache(path, walk, ranges)
-    periods: tuple[KeyPeriod, ...] = ()
-    try:
-        periods = walk.periods()
-        yield from _check_trust(walk.records()[0], trusted)
-    except (NoteError, RecordError) as error:
-        yield LedgerProblem("keys_invalid", HOT if not ranges else SEGMENTS, str(error))
-    yield from _check_format(path, walk)
-    for size in sizes:
-        yield from _check_checkpoint(path, walk, size, periods)
+    yield from check_signed(path, walk, sizes, trusted=trusted, held=held, own=True)
     yield from _check_names(path)
 
 
-def _check_segment(path: str, walk: Walk, first: int, end: int, *, deep: bool) -> Iterator[LedgerProblem]:
-    name = f"{SEGMENTS}/{segment_name(first, end)}"
-    if first != walk.seq:
-        yield LedgerProblem("segment_missing", name, f"it should begin with event {walk.seq}")
-        walk.lose(first)
-    try:
-        for rows in read_rows(segment_path(path, first, end), columns=deep):
-            if rows.seqs != list(range(walk.seq, walk.seq + len(rows.seqs))):
-                yield LedgerProblem("segment_incomplete", name, f"its events are not consecutive after {walk.seq}")
-            if deep:
-                yield from check_records(rows.records, rows.columns, name, walk.seq)
-            walk.take(rows.records)
-    except LedgerError as error:
-        yield LedgerProblem("segment_unreadable", name, str(error))
-        walk.lose(end)
-    if walk.seq != end:
-        yield LedgerProblem("segment_incomplete", name, f"it has the events to {walk.seq}")
-        walk.lose(end)
+def _surveyed(
+    path: str, walk: Walk, ranges: Sequence[tuple[int, int]], *, deep: bool, processes: int
+) -> Iterator[Survey]:
+    tasks = [Task(path, first, end, walk.sizes_within(first, end), deep) for first, end in ranges]
+    return surveys(tasks, processes)
 
 
-def check_records(
-    data: Sequence[bytes], columns: dict[str, list[object]], name: str, seq: int
+def check_survey(walk: Walk, one: Survey) -> Iterator[LedgerProblem]:
+    """Take what was seen of a segment into the walk; yield what is wrong with the segment."""
+    if one.first != walk.seq:
+        yield LedgerProblem("segment_missing", one.name, f"it should begin with event {walk.seq}")
+        walk.lose(one.first)
+    yield from one.problems
+    walk.take_survey(one)
+    if not one.pieces:
+        walk.lose(one.end)
+    if walk.seq != one.end:
+        yield LedgerProblem("segment_incomplete", one.name, f"it has the events to {walk.seq}")
+        walk.lose(one.end)
+
+
+def check_signed(
+    path: str,
+    walk: Walk,
+    sizes: Sequence[int],
+    *,
+    trusted: Sequence[VerifierKey],
+    held: Sequence[Held],
+    own: bool = False,
 ) -> Iterator[LedgerProblem]:
-    """Yield what is wrong with the records ``data`` of the file ``name``, the first of which is event ``seq``.
+    """Yield what is wrong with keys, format and checkpoints of the ledger at ``path`` that was walked to its end.
 
-    ``columns`` are the typed columns as ``read_rows`` gives them; none are compared if it is empty.
+    In a ledger of our ``own`` nobody else's signatures lie among the checkpoints, so that each byte of them is checked.
     """
-    records: list[Record] = []
-    for position, record in enumerate(data, seq):
-        try:
-            records.append(parse_record(record))
-        except RecordError as error:
-            yield LedgerProblem("record_invalid", name, f"event {position}: {error}")
-            return
-        if records[-1].seq != position:
-            yield LedgerProblem("record_misplaced", name, f"event {position} says that it is {records[-1].seq}")
-    expected = columns_of(records) if columns else {}
-    for column, values in columns.items():
-        if values != expected[column]:
-            wrong = next(i for i, pair in enumerate(zip(values, expected[column], strict=True)) if pair[0] != pair[1])
-            yield LedgerProblem("column_differs", name, f"event {seq + wrong}: {column} is not what the record says")
+    periods: tuple[KeyPeriod, ...] = ()
+    try:
+        periods = walk.periods()
+    except (NoteError, RecordError) as error:
+        yield LedgerProblem("keys_invalid", "event 0", str(error))
+    yield from _check_format(path, walk)
+    signers: dict[int, frozenset[VerifierKey]] = {}
+    for size in sizes:
+        yield from _check_checkpoint(path, walk, size, periods, signers, own=own)
+    yield from check_trust(walk, periods, trusted, signers)
+    yield from check_held(path, walk, periods, held)
+    yield from check_attested(path, walk.attested)
 
 
 def _check_hot(path: str, walk: Walk, *, deep: bool) -> Iterator[LedgerProblem]:
@@ -148,23 +156,23 @@ def _check_frames(walk: Walk, descriptor: int, name: str, *, deep: bool) -> Iter
         yield LedgerProblem("hot_torn", name, f"{size - found} bytes after event {walk.seq} are no complete batch")
 
 
-def _check_closings(path: str, walk: Walk, ranges: Sequence[tuple[int, int]]) -> Iterator[LedgerProblem]:
+def check_closings(walk: Walk, seen: Sequence[Survey]) -> Iterator[LedgerProblem]:
     """Compare each segment's file with the event after it, which says its size and SHA-256."""
-    for first, end in ranges:
-        name = f"{SEGMENTS}/{segment_name(first, end)}"
-        if end not in walk.kept:
-            if end < walk.seq:
-                yield LedgerProblem("segment_unclosed", name, "the event after it could not be read")
+    for one in seen:
+        if one.end not in walk.kept:
+            if one.end < walk.seq:
+                yield LedgerProblem("segment_unclosed", one.name, "the event after it could not be read")
             continue
+        if not one.sha256:
+            continue  # it could not be read, which was told
         try:
-            event = parse_record(walk.kept[end]).event
-            digest = file_sha256(segment_path(path, first, end))
+            event = parse_record(walk.kept[one.end]).event
         except LedgerError as error:
-            yield LedgerProblem("segment_unreadable", name, str(error))
+            yield LedgerProblem("segment_unclosed", one.name, str(error))
             continue
         expected = (event.detail.get("first"), event.detail.get("end"), event.detail.get("sha256"))
-        if event.type != EventType.SEGMENT_CLOSED or expected != (first, end, digest):
-            yield LedgerProblem("segment_differs", name, f"sha256:{digest} is not what event {end} says")
+        if event.type != EventType.SEGMENT_CLOSED or expected != (one.first, one.end, one.sha256):
+            yield LedgerProblem("segment_differs", one.name, f"sha256:{one.sha256} is not what event {one.end} says")
 
 
 def _check_cache(path: str, walk: Walk, ranges: Sequence[tuple[int, int]]) -> Iterator[LedgerProblem]:
@@ -172,11 +180,6 @@ def _check_cache(path: str, walk: Walk, ranges: Sequence[tuple[int, int]]) -> It
         root = walk.roots.get(segment.end)
         if (segment.first, segment.end) in ranges and root is not None and segment.frontier.root() != root:
             yield LedgerProblem("cache_differs", segment.name, "the cached tree is not that of the events")
-
-
-def _check_trust(genesis: Record, trusted: Sequence[VerifierKey]) -> Iterator[LedgerProblem]:
-    if trusted and not set(trusted) & set(genesis_keys(genesis.event)):
-        yield LedgerProblem("keys_unknown", "event 0", "the genesis names none of the keys that you trust")
 
 
 def _check_format(path: str, walk: Walk) -> Iterator[LedgerProblem]:
@@ -190,17 +193,28 @@ def _check_format(path: str, walk: Walk) -> Iterator[LedgerProblem]:
         yield LedgerProblem("format_differs", FORMAT_FILE, "it is not what the genesis says")
 
 
-def _check_checkpoint(path: str, walk: Walk, size: int, periods: tuple[KeyPeriod, ...]) -> Iterator[LedgerProblem]:
+def _check_checkpoint(
+    path: str,
+    walk: Walk,
+    size: int,
+    periods: tuple[KeyPeriod, ...],
+    signers: dict[int, frozenset[VerifierKey]],
+    *,
+    own: bool,
+) -> Iterator[LedgerProblem]:
+    """Yield what is wrong with the checkpoint over ``size`` events; if it is right, note who signed it."""
     name = f"{CHECKPOINTS}/{note_name(size)}"
     key = verifier_at(periods, size)
     try:
         signed = read_checkpoint(path, size)
-        signers = signed_by(signed.note, [period.key for period in periods])
+        found = signed_by(signed.note, known_keys(walk, periods))
     except (LedgerError, OSError) as error:
         yield LedgerProblem("checkpoint_invalid", name, str(error))
         return
-    if key is not None and key not in signers:
+    if key is not None and key not in found:
         yield LedgerProblem("checkpoint_unsigned", name, f"it is not signed by the log key of its size, {key}")
+    if own and periods and len(found) < len(signed.note.signatures):
+        yield LedgerProblem("checkpoint_invalid", name, "it carries a signature by no key of this ledger")
     if key is not None and signed.checkpoint.origin != key.name:
         yield LedgerProblem("checkpoint_foreign", name, f"it is about {signed.checkpoint.origin!r:.80}")
     if size > walk.seq:
@@ -209,6 +223,8 @@ def _check_checkpoint(path: str, walk: Walk, size: int, periods: tuple[KeyPeriod
         yield LedgerProblem("checkpoint_unverified", name, "not all events before it could be read")
     elif walk.roots[size] != signed.checkpoint.root:
         yield LedgerProblem("root_differs", name, "the events do not give the root that was signed for them")
+    else:
+        signers[size] = frozenset(found)
 
 
 def _check_names(path: str) -> Iterator[LedgerProblem]:

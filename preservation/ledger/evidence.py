@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from io import FileIO
 
-from preservation.ledger.checking import LedgerProblem
 from preservation.ledger.errors import LedgerUnreadableError, NoteError
 from preservation.ledger.files import names_in
 from preservation.ledger.layout import CHECKPOINTS, HOT, SEGMENTS, TAIL, hot_first, note_size, segment_range, tail_range
 from preservation.ledger.notes import NOTE_LIMIT, Checkpoint, Note, SignedCheckpoint, VerifierKey, signed_by
+from preservation.ledger.problems import LedgerProblem
 from storage_backends.backend import Source, StorageBackend
 from storage_backends.errors import StorageError
 

@@ -1,8 +1,9 @@
 """The keys of a ledger: files, the recovery kit, and who may sign for which sizes.
 
-The log key signs checkpoints every day and lies in the repository. The root key signs nothing but the succession of log
-keys; it leaves the house with the recovery kit. The log itself says which keys are meant: the genesis event names both,
-and every change of the log key is an event that carries a note signed by the root key.
+The log key signs checkpoints every day and lies in the repository. The root key signs the first checkpoint, which says
+that the ledger is its own, and after that nothing but the succession of log keys; it leaves the house with the recovery
+kit. The log itself says which keys are meant: the genesis event names both, and every change of the log key is an event
+that carries a note signed by the root key.
 """
 
 import os
@@ -66,10 +67,11 @@ class KeyFileSigner:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What ``create_keys`` made: the signer for the log, and the root key's public half."""
+    """What ``create_keys`` made: the signer for the log, the root key's public half, and its signer in the kit."""
 
     log: KeyFileSigner
     root: VerifierKey
+    root_signer: KeyFileSigner
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def create_keys(keys_dir: str, kit_dir: str, origin: str, random: Callable[[int]
     _create(os.path.join(keys_dir, ROOT_VERIFIER_FILE), f"{root.key}\n".encode(), _PUBLIC)
     _create(os.path.join(kit_dir, ROOT_VERIFIER_FILE), f"{root.key}\n".encode(), _PUBLIC)
     _create(os.path.join(kit_dir, KIT_README_FILE), readme.encode(), _PUBLIC)
-    return Keys(log, root.key)
+    return Keys(log, root.key, root)
 
 
 def create_key(path: str, name: str, random: Callable[[int], bytes]) -> KeyFileSigner:

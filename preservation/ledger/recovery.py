@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from preservation.ledger.checking import LedgerProblem, check_records
 from preservation.ledger.checkpoints import checkpoint_path
 from preservation.ledger.errors import (
     LedgerDamagedError,
@@ -36,6 +35,7 @@ from preservation.ledger.layout import FORMAT_FILE, LOCK_FILE, SEGMENTS, segment
 from preservation.ledger.log import format_bytes, make_directories
 from preservation.ledger.merkle import HASH_BYTES
 from preservation.ledger.notes import VerifierKey, signed_by
+from preservation.ledger.problems import LedgerProblem, check_records
 from preservation.ledger.sealed import file_sha256, hot_path, segment_path
 from preservation.ledger.segments import read_rows
 from preservation.ledger.wal import Frame, encode_batch, frames

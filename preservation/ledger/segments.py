@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from preservation.ledger.errors import LedgerUnreadableError
+from preservation.ledger.errors import LedgerUnreadableError, RecordError
 from preservation.ledger.events import Record
 from preservation.ledger.layout import FORMAT
+from preservation.ledger.shapes import Shapes
 
 GROUP_ROWS = 4096
 GROUP_BYTES = 16 << 20
@@ -34,11 +35,15 @@ _COMPRESSION_LEVEL = 1
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """One row group: the records, and the typed columns if they were asked for (times as microseconds since 1970)."""
+    """One row group: the records, and the typed columns if they were asked for (times as microseconds since 1970).
+
+    ``agree`` says that every record is canonical and that every column equals it; the columns are left out then.
+    """
 
     seqs: list[int]
     records: list[bytes]
     columns: dict[str, list[object]]
+    agree: bool = False
 
 
 def write_rows(path: str, records: Iterable[Record]) -> None:
@@ -68,8 +73,11 @@ def write_rows(path: str, records: Iterable[Record]) -> None:
         os.fsync(file.fileno())
 
 
-def read_rows(path: str, *, start: int = 0, columns: bool = False) -> Iterator[Rows]:
+def read_rows(path: str, *, start: int = 0, columns: bool = False, shapes: Shapes | None = None) -> Iterator[Rows]:
     """Yield the row groups from the one that holds event ``start`` on, one at a time in memory.
+
+    With ``columns`` and ``shapes``, records and columns are compared here, and the columns are given only if something
+    is wrong with them or with the records.
 
     Raises:
         LedgerUnreadableError: The file cannot be read or is not one that ``write_rows`` writes.
@@ -89,7 +97,8 @@ def read_rows(path: str, *, start: int = 0, columns: bool = False) -> Iterator[R
                 statistics = group.column(0).statistics
                 if statistics is not None and statistics.has_min_max and statistics.max < start:
                     continue
-                yield _rows(pa, file.read_row_group(number, columns=names, use_threads=False), columns=columns)
+                table = file.read_row_group(number, columns=names, use_threads=False)
+                yield _rows(pa, table, columns=columns, shapes=shapes)
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         raise LedgerUnreadableError(place=path, reason=f"{type(error).__name__}: {str(error)[:200]}") from error
 
@@ -151,10 +160,62 @@ def _table(pa: Any, records: list[Record]) -> Any:
     return pa.Table.from_arrays([pa.array(columns[field.name], field.type) for field in schema], schema=schema)
 
 
-def _rows(pa: Any, table: Any, *, columns: bool) -> Rows:
+def _rows(pa: Any, table: Any, *, columns: bool, shapes: Shapes | None) -> Rows:
+    seqs = table.column("seq").to_pylist()
+    records = table.column("record").cast(pa.binary()).to_pylist()
+    if columns and shapes is not None and _agree(pa, table, records, shapes):
+        return Rows(seqs, records, {}, agree=True)
     typed: dict[str, list[object]] = {}
     if columns:
         for name in _COLUMNS:
             column = table.column(name)
             typed[name] = (column.cast(pa.int64()) if name == "event_datetime" else column).to_pylist()
-    return Rows(table.column("seq").to_pylist(), table.column("record").cast(pa.binary()).to_pylist(), typed)
+    return Rows(seqs, records, typed)
+
+
+def _agree(pa: Any, table: Any, records: list[bytes], shapes: Shapes) -> bool:
+    """Tell whether every record is canonical and every column equals it; what is wrong is found out otherwise."""
+    try:
+        alike, others = shapes.sort(records)
+    except RecordError:
+        return False
+    texts = {name: _text_column(pa, table, name) for name in _COLUMNS}
+    for group in alike:
+        shape, count = group.shape, len(group.places)
+        places = None if count == len(records) else pa.array(group.places, pa.int64())
+        found = dict(zip(shape.names, zip(*group.texts, strict=True), strict=True))
+        constants: dict[str, bytes] = {"event_type": shape.kind.encode(), "outcome": shape.outcome.encode()}
+        for name, column in texts.items():
+            actual = column if places is None else column.take(places)
+            if name in constants:
+                expected = pa.repeat(pa.scalar(constants[name], pa.binary()), count)
+            elif name in found:
+                expected = pa.array(found[name], pa.binary())
+            else:
+                expected = pa.nulls(count, pa.binary())
+            if not actual.equals(expected):
+                return False
+    for place, record in others:
+        for name, values in columns_of([record]).items():
+            if _typed(pa, table.column(name)[place], name) != values[0]:
+                return False
+    return True
+
+
+def _text_column(pa: Any, table: Any, name: str) -> Any:
+    """Return a column as the text that stands in the records."""
+    from pyarrow import compute  # noqa: PLC0415 - as above
+
+    column = table.column(name).combine_chunks()
+    if name == "seq":
+        column = column.cast(pa.string())
+    if name == "event_datetime":
+        text = column.cast(pa.timestamp("us")).cast(pa.string())  # 2026-11-22 14:00:00.000000
+        day, time = compute.utf8_slice_codeunits(text, 0, 10), compute.utf8_slice_codeunits(text, 11)
+        column = compute.binary_join_element_wise(day, "T", time, "Z", "")
+        # The last argument is the separator; a year of five digits gives a text that no record has.
+    return column.cast(pa.binary())
+
+
+def _typed(pa: Any, scalar: Any, name: str) -> object:
+    return (scalar.cast(pa.int64()) if name == "event_datetime" else scalar).as_py()
