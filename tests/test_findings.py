@@ -1,0 +1,248 @@
+"""Findings: every code has a meaning, causes and a next command, and every such command was run where it is given."""
+
+import contextlib
+import shlex
+import shutil
+from dataclasses import dataclass
+
+import pytest
+from backend_faulty import Fault, FaultyBackend
+from cli_support import archive, damage
+
+from audits.findings import CAUSES, MEANING, NEXT, NEXT_WITHOUT_STORE, Code, Finding, next_command
+from commands.entries import ENTRIES
+from storage_backends import locations
+
+LOOK = ("audit", "--no-repair")
+
+
+@pytest.fixture
+def kept(tmp_path):
+    made = archive(tmp_path)
+    made.ingest({"a.txt": b"first words " * 400, "b.bin": bytes(range(256)) * 40})
+    return made
+
+
+@dataclass(frozen=True)
+class Situation:
+    """How something comes about, who sees it, what a person must do before the command, and what the command does."""
+
+    happen: object
+    """Called with the archive; may be a context manager that lasts until the person has done their part."""
+    look: tuple[str, ...] = LOOK
+    person: object = lambda _kept: None
+    statuses: frozenset[int] = frozenset({0})
+    heals: bool = True
+    has_store: bool = True
+
+
+def damaged(kept):
+    damage(kept.packs("d1")[0], 2000)
+
+
+def deleted(kept):
+    kept.packs("d1")[0].unlink()
+
+
+@contextlib.contextmanager
+def one_wrong_read(kept):
+    key = kept.packs("d1")[0].relative_to(kept.folder / "d1").as_posix()
+    faulty = {}
+
+    def open_store(url, **more):
+        backend = real(url, **more)
+        if url.endswith("/d1"):
+            return faulty.setdefault("d1", FaultyBackend(backend, [Fault("flip", key, at=50, nth=1)]))
+        return backend
+
+    real, locations.open_store = locations.open_store, open_store
+    try:
+        yield
+    finally:
+        locations.open_store = real
+
+
+def a_stranger(kept):
+    (kept.folder / "d1" / "packs" / "visitor.tar").write_bytes(b"not ours")
+
+
+def words_damaged(kept, *stores):
+    for store in stores:
+        (pack,) = kept.packs(store)
+        damage(pack, pack.read_bytes().index(b"first words"))
+
+
+def damaged_everywhere(kept):
+    words_damaged(kept, "d1", "d2")
+
+
+def sidecar_deleted(kept):
+    next((kept.folder / "d1" / "indexes").rglob("*.jsonl")).unlink()
+
+
+def readme_damaged(kept):
+    damage(kept.folder / "d1" / "README.txt")
+
+
+def no_index_anywhere(kept):
+    aside = kept.folder / "indexes put away"
+    aside.mkdir()
+    for number, path in enumerate(sorted(kept.folder.rglob("*.jsonl"))):
+        if path.stem in {pack.stem for pack in kept.packs("d1")}:
+            path.rename(aside / f"{number}")
+            (aside / f"{number} was").write_text(str(path))
+    for pack in kept.packs("d1") + kept.packs("d2"):
+        pack.rename(pack.with_suffix(".away"))
+    assert kept("rebuild").status == 3
+    for store in ("d1", "d2"):
+        for path in (kept.folder / store / "packs").rglob("*.away"):
+            path.rename(path.with_suffix(".tar"))
+
+
+def indexes_found(kept):
+    aside = kept.folder / "indexes put away"
+    for note in aside.glob("* was"):
+        (aside / note.name.removesuffix(" was")).rename(note.read_text())
+
+
+def away(*stores):
+    def happen(kept):
+        for store in stores:
+            (kept.folder / store).rename(kept.folder / f"{store} away")
+
+    return happen
+
+
+def back(*stores):
+    def person(kept):
+        for store in stores:
+            (kept.folder / f"{store} away").rename(kept.folder / store)
+
+    return person
+
+
+def ingested_while_a_store_was_away(kept):
+    away("d2")(kept)
+    folder = kept.submission({"late.txt": b"late"}, "late")
+    assert kept("ingest", folder, "--fonds", "TH-2024", "--no-identify").status == 4
+    back("d2")(kept)
+
+
+def restored_from_an_old_backup(kept):
+    shutil.copytree(kept.path, kept.folder / "backup", symlinks=True)
+    kept.ingest({"new.txt": b"new"}, name="new")
+    shutil.rmtree(kept.path)
+    (kept.folder / "backup").rename(kept.path)
+
+
+def damaged_while_the_good_one_is_away(kept):
+    words_damaged(kept, "d1")
+    away("d2")(kept)
+
+
+def every_store_given_up(kept):
+    for store in ("d1", "d2"):
+        assert kept("store", "detach", store, "--lost").status == 0
+    assert kept("store", "add", "d3", f"file://{kept.folder / 'd3'}", "--site", "three").status == 0
+
+
+def old_store_found(kept):
+    assert kept("store", "add", "d1", f"file://{kept.folder / 'd1'}", "--site", "site-d1").status == 0
+
+
+SITUATIONS = {
+    Code.COPY_DAMAGED: [Situation(damaged)],
+    Code.COPY_MISSING: [
+        Situation(deleted),
+        Situation(every_store_given_up, person=old_store_found, statuses=frozenset({0, 4}), has_store=False),
+    ],
+    Code.COPY_UNREADABLE: [Situation(away("d1"), person=back("d1"))],
+    Code.READ_UNSTABLE: [Situation(one_wrong_read)],
+    Code.ITEM_UNEXPECTED: [Situation(a_stranger)],
+    Code.OBJECTS_LOST: [Situation(damaged_everywhere, look=("audit",), statuses=frozenset({3}), heals=False)],
+    Code.SIDECAR_DAMAGED: [Situation(sidecar_deleted)],
+    Code.EVIDENCE_DAMAGED: [Situation(readme_damaged)],
+    Code.INDEX_MISSING: [Situation(no_index_anywhere, person=indexes_found)],
+    Code.STORE_UNAVAILABLE: [Situation(away("d1"), person=back("d1"))],
+    Code.UNDER_REPLICATED: [Situation(ingested_while_a_store_was_away)],
+    Code.STORES_NOT_INDEPENDENT: [Situation(lambda _kept: None, heals=False)],
+    Code.LEDGER_DAMAGED: [Situation(restored_from_an_old_backup)],
+    Code.REPAIR_FAILED: [
+        Situation(damaged_while_the_good_one_is_away, look=("audit",), person=back("d2"), has_store=False)
+    ],
+}
+CASES = [(code, number) for code, found in SITUATIONS.items() for number in range(len(found))]
+
+
+def found_by(kept, code, look):
+    report = kept.json(*look)
+    return [one for one in report["findings"] if one["code"] == code and not one["healed"]]
+
+
+@pytest.mark.parametrize(("code", "number"), CASES, ids=[f"{code}-{number}" for code, number in CASES])
+def test_the_next_command_of_a_finding_can_be_run_and_does_what_it_promises(kept, code, number):
+    case = SITUATIONS[code][number]
+    happened = case.happen(kept)
+    with happened if hasattr(happened, "__enter__") else contextlib.nullcontext():
+        found = found_by(kept, code, case.look)
+    assert found, kept(*case.look).out
+    finding = found[0]
+    if code is not Code.UNDER_REPLICATED:
+        assert case.has_store == bool(finding["store"]) or code in {Code.OBJECTS_LOST, Code.INDEX_MISSING}
+    case.person(kept)
+
+    assert finding["next"][0] == "mocban"
+    said = kept(*finding["next"][1:])
+    assert said.status in case.statuses, (finding["next"], said.out, said.err)
+    if case.heals:
+        assert [] == found_by(kept, code, LOOK)
+        assert 0 == kept("audit").status
+
+
+@pytest.mark.parametrize("code", list(Code))
+def test_every_code_has_a_situation_that_was_run(code):
+    assert SITUATIONS.get(code), f"make {code} happen and run its next command"
+
+
+@pytest.mark.parametrize("code", list(Code))
+def test_every_code_has_a_meaning_causes_and_a_next_command(code):
+    assert MEANING[code]
+    assert CAUSES[code]
+    for finding in (Finding(code, "a store", "f" * 64), Finding(code)):
+        command = next_command(finding)
+        assert "mocban" == command[0]
+        words = [word for word in command[1:] if not word.startswith("-")]
+        assert " ".join(words[:2]) in ENTRIES or words[0] in ENTRIES
+        assert not [word for word in command if "{" in word or not word]
+
+
+def test_no_table_has_a_code_that_there_is_not():
+    for table in (MEANING, CAUSES, NEXT, NEXT_WITHOUT_STORE):
+        assert set(table) <= set(Code)
+
+
+def test_names_in_a_command_are_one_word_each_and_no_option():
+    command = next_command(Finding(Code.ITEM_UNEXPECTED, "--help 'and' $(more)"))
+    assert "--store=--help 'and' $(more)" == command[-1]
+    assert command == shlex.split(shlex.join(command))
+
+
+def test_what_is_healed_needs_no_command():
+    assert [] == next_command(Finding(Code.COPY_DAMAGED, "d1", "f" * 64, healed=True))
+
+
+def test_the_text_shows_causes_once_and_the_command_under_each_finding(kept):
+    kept.ingest({"c.txt": b"more"}, name="more")
+    for pack in kept.packs("d1"):
+        damage(pack, 2000)
+    said = kept(*LOOK).out.splitlines()
+    commands = [line for line in said if line.strip().startswith("next: mocban repair ")]
+    assert sorted(f"  next: mocban repair {pack.stem}" for pack in kept.packs("d1")) == sorted(commands)
+    assert 1 == len([line for line in said if "may come from: a dying disk" in line])
+
+
+def test_a_finding_in_json_has_causes_and_the_command_as_a_list(kept):
+    damage(kept.packs("d1")[0], 2000)
+    (finding,) = found_by(kept, Code.COPY_DAMAGED, LOOK)
+    assert ["mocban", "repair", finding["pack"]] == finding["next"]
+    assert "a dying disk" in finding["causes"]
