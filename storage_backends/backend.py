@@ -10,7 +10,7 @@ A backend knows no packages and no digests. What every backend promises, and a c
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -218,6 +218,46 @@ class Recalling(Protocol):
 
     def recall(self, keys: list[str]) -> None:
         """Ask for the items; returns when they can be read."""
+        ...
+
+
+@runtime_checkable
+class Ordered(Protocol):
+    """Reads items in one order much faster than in another (tape)."""
+
+    def in_order(self, keys: list[str]) -> list[str]:
+        """Return ``keys`` in the order in which the medium reads them fastest."""
+        ...
+
+
+@runtime_checkable
+class Rewriting(Protocol):
+    """Cannot replace, but can write an item anew at another place, and then forgets the old one (tape)."""
+
+    def rewrite(self, key: str, expected: Item, size: int, source: Source) -> Item:
+        """As ``write``, for a key that is exactly the generation ``expected``; else ``GenerationChangedError``."""
+        ...
+
+
+Prove = Callable[[Item, Reader], None]
+"""Is given an item as it is read back from the medium; raises if it is not what it should be."""
+
+
+@runtime_checkable
+class Flushing(Protocol):
+    """Keeps durably elsewhere what is written, and brings it to the medium when it is told to (tape)."""
+
+    def staged(self) -> Iterator[Item]:
+        """Yield what is not on the medium yet."""
+        ...
+
+    def flush(self, prove: Prove) -> None:
+        """Bring everything to the medium; of each item, only when ``prove`` has read it back, drop what was staged.
+
+        Raises:
+            StoreFullError, StoreRefusesError, StorageError, and what ``prove`` raises. What it had not accepted by then
+            stays staged.
+        """
         ...
 
 

@@ -11,12 +11,16 @@ from typing import Self
 from storage_backends.backend import (
     Draft,
     Drafting,
+    Flushing,
     Item,
     Located,
+    Ordered,
+    Prove,
     Reach,
     Reader,
     Recalling,
     Replacing,
+    Rewriting,
     Sized,
     Source,
     StorageBackend,
@@ -35,6 +39,12 @@ class Wrapping:
             self._inner_replace, self.replace = inner.replace, self._replace
         if isinstance(inner, Recalling):
             self.recall = inner.recall
+        if isinstance(inner, Ordered):
+            self.in_order = inner.in_order
+        if isinstance(inner, Rewriting):
+            self._inner_rewrite, self.rewrite = inner.rewrite, self._rewrite
+        if isinstance(inner, Flushing):
+            self._inner_flush, self.staged, self.flush = inner.flush, inner.staged, self._flush
         if isinstance(inner, Sized):
             self.space = inner.space
         if isinstance(inner, Located):
@@ -79,6 +89,12 @@ class Wrapping:
 
     def _replace(self, key: str, expected: Item, size: int, source: Source) -> Item:
         return self._inner_replace(key, expected, size, self._source(source))
+
+    def _rewrite(self, key: str, expected: Item, size: int, source: Source) -> Item:
+        return self._inner_rewrite(key, expected, size, self._source(source))
+
+    def _flush(self, prove: Prove) -> None:
+        self._inner_flush(lambda item, reader: prove(item, self._reader(reader)))
 
     def _source(self, source: Source) -> Source:
         return source

@@ -25,11 +25,14 @@ from backend_sources import (
 
 from storage_backends.backend import (
     Drafting,
+    Flushing,
     Item,
     Located,
+    Ordered,
     Reach,
     Recalling,
     Replacing,
+    Rewriting,
     Sized,
     StorageBackend,
     StorageProfile,
@@ -45,7 +48,7 @@ from storage_backends.errors import (
     StoreUnavailableError,
 )
 
-OPTIONAL = {Drafting, Replacing, Recalling, Sized, Located}
+OPTIONAL = {Drafting, Replacing, Recalling, Ordered, Rewriting, Flushing, Sized, Located}
 
 
 class BackendContract(AbilitiesContract):

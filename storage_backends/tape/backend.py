@@ -1,0 +1,201 @@
+"""A store on tape: what is written is staged durably first, and brought to cartridges by ``flush``.
+
+Both are one store: an item is where it was staged until it is on a cartridge, read back and right. Nothing is replaced
+and nothing deleted; an item that is damaged can be written anew, at another place.
+"""
+
+import heapq
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+from storage_backends.backend import (
+    Item,
+    Located,
+    Prove,
+    Reader,
+    Replacing,
+    Source,
+    StorageBackend,
+    StorageProfile,
+    checked_key,
+)
+from storage_backends.errors import (
+    GenerationChangedError,
+    KeyExistsError,
+    KeyMissingError,
+    NotRecalledError,
+    StoreRefusesError,
+)
+from storage_backends.tape.directory import Directory, Location
+from storage_backends.tape.drive import CartridgeAwayError
+from storage_backends.tape.library import Library
+from storage_backends.tape.reading import TapeReader
+from storage_backends.tape.writing import Writer
+
+STAGED = "staged-"
+
+
+class TapePlace(Protocol):
+    """Where the cartridges are, and how they are reached."""
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def library(self) -> Library:
+        """The drive and the changer."""
+        ...
+
+    def check(self) -> None:
+        """Raise ``StoreUnavailableError`` unless the place is there and is the store."""
+        ...
+
+    def directory(self, *, writable: bool) -> Directory:
+        """Open the directory of the cartridges."""
+        ...
+
+
+class TapeBackend:
+    """Bytes under keys on the cartridges of one store, and in ``staging`` on their way. Safe for threads."""
+
+    def __init__(self, home: TapePlace, staging: StorageBackend, *, profile: StorageProfile) -> None:
+        self.place, self.profile = home.place, profile
+        self._home, self._staging = home, staging
+        self._lock = threading.RLock()
+        self._directory: Directory | None = None
+        self._opened: list[Directory] = []
+        self._recalled: set[str] = set()
+        if isinstance(staging, Located):  # an image is a file on the disk that the staging is on
+            self.whereabouts = staging.whereabouts
+
+    def write(self, key: str, size: int, source: Source) -> Item:
+        """Stage exactly ``size`` bytes of ``source`` durably under a new ``key``."""
+        checked_key(key)
+        if self._open().find(key) is not None:
+            raise KeyExistsError(place=self.place, key=key)
+        item = self._staging.write(key, size, source)
+        if self._open().find(key) is not None:  # another process staged and flushed it meanwhile
+            self._staging.delete(key)
+            raise KeyExistsError(place=self.place, key=key)
+        return _staged(item)
+
+    def rewrite(self, key: str, expected: Item, size: int, source: Source) -> Item:
+        """Stage new bytes for exactly the generation ``expected``; the next flush writes them at another place."""
+        checked_key(key)
+        if self.stat(key) != expected:
+            raise GenerationChangedError(place=self.place, key=key)
+        try:
+            before = self._staging.stat(key)
+        except KeyMissingError:
+            return _staged(self._staging.write(key, size, source))
+        assert isinstance(self._staging, Replacing)
+        return _staged(self._staging.replace(key, before, size, source))
+
+    def read(self, key: str, *, offset: int = 0, length: int | None = None, fresh: bool = False) -> Reader:
+        """Open ``length`` bytes from ``offset`` of what was recalled."""
+        self.stat(key)
+        if key not in self._recalled:
+            raise NotRecalledError(place=self.place, key=key)
+        try:
+            return self._staging.read(key, offset=offset, length=length, fresh=fresh)
+        except KeyMissingError:
+            found = self._found(key)
+            return TapeReader(self._home.library, key, found, offset=offset, length=length, fresh=fresh)
+
+    def stat(self, key: str) -> Item:
+        """Return the item without moving a cartridge."""
+        checked_key(key)
+        self._home.check()
+        try:
+            return _staged(self._staging.stat(key))
+        except KeyMissingError:
+            found = self._found(key)
+            return Item(key, found.size, found.generation)
+
+    def items(self, prefix: str = "") -> Iterator[Item]:
+        """Yield the items below ``prefix`` in key order, as staging and directory tell them."""
+        if prefix:
+            checked_key(prefix)
+        directory = self._open()
+        staged = (_staged(item) for item in self._staging.items(prefix))
+        taped = (Item(key, found.size, found.generation) for key, found in directory.items(prefix))
+        last = ""
+        # Of an item that is in both, the staged one is the newer one: merge keeps the order of its arguments.
+        for item in heapq.merge(staged, taped, key=lambda item: item.key.encode()):
+            if item.key != last:
+                last = item.key
+                yield item
+
+    def delete(self, key: str) -> None:
+        """Refuse: a tape keeps what it has."""
+        checked_key(key)
+        raise StoreRefusesError(place=self.place, reason="a tape keeps what it has")
+
+    def recall(self, keys: list[str]) -> None:
+        """See to it that the items can be read: each is there, and its cartridge is in the library."""
+        there: set[str] | None = None
+        for key in keys:
+            if not self.stat(key).generation.startswith(STAGED):
+                there = set(self._home.library.barcodes()) if there is None else there
+                found = self._found(key)
+                if found.barcode not in there:
+                    raise CartridgeAwayError(place=self.place, barcode=found.barcode)
+            self._recalled.add(key)
+
+    def in_order(self, keys: list[str]) -> list[str]:
+        """Return the keys as the tape passes them: by cartridge, then by place; staged ones first."""
+        directory = self._open()
+
+        def place_of(key: str) -> tuple[int, int, int]:
+            found = directory.find(key)
+            return (found.number, found.file, found.place) if found is not None else (0, 0, 0)
+
+        return sorted(keys, key=place_of)
+
+    def staged(self) -> Iterator[Item]:
+        """Yield what is not on a cartridge yet."""
+        self._home.check()
+        for item in self._staging.items():
+            yield _staged(item)
+
+    def flush(self, prove: Prove) -> None:
+        """Bring what is staged to cartridges; ``prove`` is given each item as it is read back from there."""
+        self._home.check()
+        if next(self.staged(), None) is None:
+            return
+        with self._lock, self._home.library.using():
+            Writer(self._home.library, self._for_writing(), self._staging, self.place, prove).flush()
+
+    def close(self) -> None:
+        """Give the drive back."""
+        self._home.library.close()
+        for directory in self._opened:
+            directory.close()
+        self._staging.close()
+
+    def _found(self, key: str) -> Location:
+        found = self._open().find(key)
+        if found is None:
+            raise KeyMissingError(place=self.place, key=key)
+        return found
+
+    def _open(self) -> Directory:
+        self._home.check()
+        with self._lock:
+            if self._directory is None:
+                self._directory = self._home.directory(writable=False)
+                self._opened.append(self._directory)
+            return self._directory
+
+    def _for_writing(self) -> Directory:
+        if self._directory is None or not self._directory.writable:
+            self._directory = self._home.directory(writable=True)
+            self._opened.append(self._directory)  # listings may still go on in the one before
+        return self._directory
+
+
+def _staged(item: Item) -> Item:
+    return Item(item.key, item.size, f"{STAGED}{item.generation}")
