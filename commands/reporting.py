@@ -24,7 +24,7 @@ DAY = click.DateTime(formats=["%Y-%m-%d"])
     details=_(
         "PATH ends in .html or .pdf; the tables of the report lie beside it in PATH.tables, as CSV and as Parquet. The "
         "page needs nothing else and prints well; a PDF needs the extra 'report'. Without dates it is about the last "
-        "year. It reads the ledger and the catalog, and the manifests that were not counted before; no copy is verified."
+        "year. It reads the ledger, the catalog, and manifests that were not counted before; it verifies no copy."
     ),
     examples=(
         "mocban -C archive report report.html",

@@ -32,9 +32,15 @@ def visible(text: object) -> str:
     What is not printable (controls, escapes, marks of direction, odd spaces) is shown by its escape.
     """
     line = str(text)
-    if not line.isprintable():
-        line = "".join(letter if letter.isprintable() else _escaped(letter) for letter in line)
-    return line if len(line) <= NAME_LIMIT else line[: NAME_LIMIT - 1] + "…"
+    if line.isprintable():
+        return line
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in line)
+
+
+def shortened(text: object) -> str:
+    """Return a name from outside as ``visible`` has it, cut if it is very long."""
+    line = visible(str(text)[:NAME_LIMIT])
+    return line if len(line) < NAME_LIMIT else line[: NAME_LIMIT - 1] + "…"
 
 
 def _escaped(letter: str) -> str:
@@ -69,7 +75,7 @@ class Language:
             return self.number(value)
         if isinstance(value, float):
             return self.decimal(value)
-        return self.told(value) if isinstance(value, MocbanError) else visible(value)
+        return self.told(value) if isinstance(value, MocbanError) else shortened(value)
 
     @property
     def _is_vietnamese(self) -> bool:

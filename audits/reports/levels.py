@@ -188,6 +188,8 @@ def _read_back(report: Report) -> Answer:
 
 
 def _digests_apart(report: Report) -> Answer:
+    if not report.holdings.packs:
+        return _shown(False, NOTHING)
     sites = {one.site for one in report.holdings.stores if one.site}
     text = marked("the ledger and all lists of digests lie on stores at {sites} sites")
     return _shown(len(sites) >= 2, text, sites=len(sites))  # noqa: PLR2004 - here and elsewhere
@@ -219,7 +221,7 @@ def _repairs(report: Report) -> Answer:
 
 
 def _log(report: Report) -> Answer:
-    text = marked("{events} events in the ledger name {agents} agents")
+    text = marked("events in the ledger: {events}; agents that they name: {agents}")
     return _shown(report.ledger.agents > 0, text, events=report.ledger.size, agents=report.ledger.agents)
 
 

@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from audits.reports.language import DASH, visible
+from audits.reports.language import DASH, shortened, visible
+
+TOGETHER = 14
+"""Lines of a table that are kept on one page."""
 
 
 class Markup(str):
@@ -31,7 +34,7 @@ def element(tag: str, *content: object, css: str = "", **attributes: str) -> Mar
 
 def name(value: object) -> Markup:
     """Return a name from outside, whose direction of writing stays its own."""
-    return element("bdi", value) if value not in ("", None) else Markup(DASH)
+    return element("bdi", shortened(value)) if value not in ("", None) else Markup(DASH)
 
 
 def code(value: object) -> Markup:
@@ -52,6 +55,8 @@ def table(
     heads = joined(element("th", title, css=css, scope="col") for title, css in zip(head, aligned, strict=True))
     body = joined(_line(line, aligned) for line in lines)
     parts = [element("thead", element("tr", heads)), element("tbody", body)]
+    if len(lines) <= TOGETHER:
+        css = f"{css} together".strip()
     if caption:
         parts.insert(0, element("caption", caption))
     return element("table", *parts, css=css)

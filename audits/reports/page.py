@@ -50,9 +50,8 @@ def page(report: Report, language: Language) -> Iterator[str]:
     say = language.say
     title = say(marked("Integrity report"))
     span = _span(report, language)
-    style = sheet(
-        f"Mộc Bản · {visible(report.repository)}", f"{title} · {span}", say(marked("Page")), say(marked("of"))
-    )
+    left, right = f"Mộc Bản · {visible(report.repository)}", f"{title} · {span}"
+    style = sheet(left, right, language.translate(marked("Page {page} of {pages}")))
     yield (
         f'<!DOCTYPE html>\n<html lang="{language.code}">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(POLICY)}">\n'

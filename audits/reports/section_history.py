@@ -47,8 +47,8 @@ def findings(report: Report, language: Language) -> Iterator[Markup]:
         yield element("p", say(marked("No copy was looked at in this period.")), css="empty")
     else:
         text = marked(
-            "Copies were looked at {looked} times, and {size} were read. {failures} looks found a copy that was not "
-            "good; {repairs} copies were repaired; {lost} objects were lost."
+            "Looks at copies: {looked}; read: {size}. Found not good: {failures}; repaired: {repairs}; objects lost: "
+            "{lost}."
         )
         values = {"failures": history.failure_count, "repairs": history.repair_count, "lost": history.lost_objects}
         size = language.size(history.read.total())

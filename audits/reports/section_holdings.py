@@ -18,7 +18,7 @@ BARS_SHOWN = 8
 
 REACHES = {
     "medium": marked("from the medium"),
-    "host_cache": marked("perhaps from this machine's memory"),
+    "host cache": marked("perhaps from this machine's memory"),
     "": marked("not recorded"),
 }
 STATUSES = {
@@ -69,7 +69,7 @@ def _fonds(found: Sequence[FondsFigures], language: Language) -> Iterator[Markup
     if len(found) > 1:
         rest = _sum(largest[FONDS_SHOWN:])
         if rest.fonds:
-            label = say(marked("{count} further fonds"), count=len(largest) - FONDS_SHOWN)
+            label = say(marked("further fonds: {count}"), count=len(largest) - FONDS_SHOWN)
             body.append(_fonds_line(label, "", rest, language))
         body.append(_fonds_line(say(marked("All")), "", _sum(found), language))
     yield _summed(table(head, body, numbers=range(2, 8)), summed=len(found) > 1)
@@ -126,11 +126,11 @@ def _formats(report: Report, language: Language) -> Iterator[Markup]:
     rest = found[FORMATS_SHOWN:]
     if rest:
         files, size = sum(one[1][0] for one in rest), sum(one[1][1] for one in rest)
-        label = say(marked("{count} further formats"), count=len(rest))
+        label = say(marked("further formats: {count}"), count=len(rest))
         body.append(["", label, number(files), language.percent(files, total), language.size(size)])
     if formats.unread_files:
         label = say(
-            marked("not known: the manifests of {count} packages could not be read"), count=formats.unread_packages
+            marked("not known; packages whose manifest could not be read: {count}"), count=formats.unread_packages
         )
         share = language.percent(formats.unread_files, total)
         body.append([DASH, label, number(formats.unread_files), share, DASH])

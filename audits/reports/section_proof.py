@@ -33,7 +33,7 @@ def independence(report: Report, language: Language) -> Iterator[Markup]:
         yield element("p", say(marked("There is no pack yet, so there are no copies to compare.")), css="empty")
         return
     worst = report.spreads[0]
-    text = marked("Fewest: {copies} copies, effectively {effective}.")
+    text = marked("Fewest copies: {copies}, effectively {effective}.")
     yield element("p", element("strong", say(text, copies=worst.copies, effective=worst.effective)), " ", say(_MEANING))
     head = [
         say(marked("Good copies on")),
@@ -49,7 +49,7 @@ def independence(report: Report, language: Language) -> Iterator[Markup]:
     body = [_spread_line(one, language) for one in report.spreads[:SPREADS_SHOWN]]
     rest = report.spreads[SPREADS_SHOWN:]
     if rest:
-        label = say(marked("{count} further combinations, no worse"), count=len(rest))
+        label = say(marked("further combinations, no worse: {count}"), count=len(rest))
         body.append([label, number(sum(one.packs for one in rest)), *[DASH] * 7])
     yield table(head, body, numbers=range(1, 9))
     for one in report.shared:
@@ -58,8 +58,8 @@ def independence(report: Report, language: Language) -> Iterator[Markup]:
         yield element("p", say(text, first=one.first, second=one.second, what=what))
     policy = report.policy
     text = marked(
-        "The policy asks for {copies} copies at {sites} sites, on {media} kinds of media, under {domains} "
-        "administrations; {short} of {packs} packs have less."
+        "The policy asks for at least so many copies: {copies}, sites: {sites}, kinds of media: {media}, "
+        "administrations: {domains}. Packs with less: {short} of {packs}."
     )
     values = {"copies": policy.copies, "sites": policy.sites, "media": policy.media, "domains": policy.admin_domains}
     yield element("p", say(text, short=report.holdings.short_packs, packs=report.holdings.packs, **values))
@@ -152,7 +152,7 @@ def ledger(report: Report, language: Language) -> Iterator[Markup]:
     """Yield the state of the ledger and the checkpoint to keep."""
     say, number = language.say, language.number
     found = report.ledger
-    text = marked("{size} events, of which {sealed} are sealed in {segments} segments; {agents} agents.")
+    text = marked("Events: {size}; sealed: {sealed}, in segments: {segments}; agents: {agents}.")
     yield element("p", say(text, size=found.size, sealed=found.sealed, segments=found.segments, agents=found.agents))
     if not found.checkpoint:
         yield element(
@@ -208,7 +208,7 @@ def _last(report: Report, kind: str, language: Language) -> str:
 def _fits(report: Report, language: Language) -> str:
     found = report.ledger
     if found.checkpoint_fits is None:
-        text = marked("Since this checkpoint {count} events were added, which no signed checkpoint covers yet.")
+        text = marked("Events added since this checkpoint, which no signed checkpoint covers yet: {count}.")
         return language.say(text, count=found.size - found.checkpoint_size)
     if found.checkpoint_fits:
         return language.say(

@@ -1,5 +1,7 @@
 """How a page looks: on paper (A4, with page numbers) and on a screen, in colour and without."""
 
+import re
+
 WOOD = "#8c2f1b"
 SANS = (
     '"Noto Sans","Segoe UI","Helvetica Neue","Liberation Sans",Arial,"DejaVu Sans Condensed","DejaVu Sans",sans-serif'
@@ -10,12 +12,18 @@ MONO = '"Noto Sans Mono",Consolas,"Liberation Mono","DejaVu Sans Mono",monospace
 
 def quoted(words: str) -> str:
     """Return words as a CSS string in which no letter has a meaning."""
-    return '"' + "".join(one if one.isalnum() or one == " " else f"\\{ord(one):06x}" for one in words) + '"'
+    return '"' + "".join(one if one.isalnum() else f"\\{ord(one):x} " for one in words) + '"'
 
 
-def sheet(left: str, right: str, page: str, of: str) -> str:
-    """Return the style sheet; ``left`` and ``right`` head every printed page, ``page`` and ``of`` number it."""
-    number = f"{quoted(page + ' ')} counter(page) {quoted(f' {of} ')} counter(pages)"
+def sheet(left: str, right: str, number: str) -> str:
+    """Return the style sheet; ``left`` and ``right`` head every printed page, ``number`` numbers it.
+
+    In ``number``, ``{page}`` and ``{pages}`` stand for the number of the page and for how many there are.
+    """
+    parts = re.split(r"(\{page\}|\{pages\})", number)
+    number = " ".join(
+        {"{page}": "counter(page)", "{pages}": "counter(pages)"}.get(part) or quoted(part) for part in parts
+    )
     return f"""
 @page {{ size: A4; margin: 20mm 17mm 18mm;
   @top-left {{ content: {quoted(left)}; font: 7.5pt {SANS}; color: #5b6570; }}
@@ -32,7 +40,7 @@ html {{ font: 9pt/1.42 {SANS}; color: #20262e; background: #fff; -webkit-print-c
 body {{ margin: 0; font-variant-numeric: tabular-nums; }}
 h1, h2, h3, .verdict p, .figure b {{ font-family: {SERIF}; font-weight: 600; }}
 h1 {{ font-size: 23pt; line-height: 1.15; margin: 0 0 3mm; letter-spacing: -0.01em; }}
-h2 {{ font-size: 13pt; margin: 8mm 0 2.2mm; padding-bottom: 1mm; border-bottom: 0.6pt solid #20262e;
+h2 {{ font-size: 13pt; margin: 6.5mm 0 2.2mm; padding-bottom: 1mm; border-bottom: 0.6pt solid #20262e;
   break-after: avoid; }}
 h2 .no {{ color: {WOOD}; margin-right: 2mm; }}
 h3 {{ font-size: 10pt; margin: 4.5mm 0 1.2mm; break-after: avoid; }}
@@ -42,16 +50,17 @@ p {{ margin: 0 0 2mm; max-width: 165mm; }}
 .brand {{ display: flex; justify-content: space-between; font-size: 8pt; letter-spacing: 0.06em;
   text-transform: uppercase;
   color: {WOOD}; border-top: 2.2pt solid {WOOD}; padding-top: 1.6mm; margin-bottom: 6mm; }}
-dl.title {{ display: grid; grid-template-columns: 1fr 1fr; gap: 0 8mm; margin: 0 0 5mm; }}
+dl.title {{ display: grid; grid-template-columns: 1.35fr 1fr; gap: 0 8mm; margin: 0 0 5mm; }}
 dl.title div {{ display: flex; border-bottom: 0.4pt solid #c9cdd2; padding: 1mm 0; }}
-dl.title dt {{ color: #5b6570; flex: 0 0 27mm; }}
+dl.title dt {{ color: #5b6570; flex: 0 0 21mm; }}
 dl.title dd {{ margin: 0; flex: 1; min-width: 0; overflow-wrap: anywhere; }}
 .verdict {{ display: flex; border: 0.6pt solid #20262e; border-left: 4pt solid #20262e; padding: 3.2mm 4mm;
   margin: 0 0 4mm;
   break-inside: avoid; }}
 .verdict svg {{ flex: 0 0 9mm; width: 9mm; height: 9mm; margin-right: 4mm; }}
 .verdict p {{ font-size: 12.5pt; line-height: 1.3; margin: 0; align-self: center; }}
-.verdict .word {{ display: block; font: 600 7.5pt {SANS}; letter-spacing: 0.08em; text-transform: uppercase; }}
+.verdict .word {{ display: block; margin-bottom: 0.6mm; font: 600 7.5pt {SANS}; letter-spacing: 0.08em;
+  text-transform: uppercase; }}
 .verdict.good {{ border-left-color: #3f5f4c; }} .verdict.good .word {{ color: #3f5f4c; }}
 .verdict.attention {{ border-left-color: #a9781b; }} .verdict.attention .word {{ color: #7d5812; }}
 .verdict.bad {{ border-left-color: {WOOD}; background: #fbf3f0; }} .verdict.bad .word {{ color: {WOOD}; }}
@@ -63,7 +72,7 @@ dl.title dd {{ margin: 0; flex: 1; min-width: 0; overflow-wrap: anywhere; }}
 table {{ border-collapse: collapse; width: 100%; margin: 0 0 3mm; font-size: 8.3pt; line-height: 1.35; }}
 caption {{ text-align: left; font-weight: 600; padding: 0 0 1mm; }}
 thead {{ display: table-header-group; }}
-tr {{ break-inside: avoid; }}
+tr, table.together {{ break-inside: avoid; }}
 th, td {{ text-align: left; vertical-align: top; padding: 0.9mm 1.6mm; border-bottom: 0.4pt solid #dcdfe2;
   font-weight: normal;
   overflow-wrap: anywhere; }}

@@ -45,7 +45,7 @@ def headline(report: Report, found: Sequence[Matter]) -> Matter:
     return Matter(
         Weight.GOOD,
         "proven",
-        marked("Every one of {copies} copies was read in full within the last {days} days and found right."),
+        marked("Every copy was read in full within the last {days} days and found right: {copies} of {copies}."),
         {"copies": held.copies, "days": report.max_age_days},
     )
 
@@ -64,48 +64,48 @@ def weaker(report: Report) -> int:
 def _bad(report: Report) -> Iterator[Matter]:
     held = report.holdings
     if held.lost:
-        text = marked("Records are lost: {count} objects are damaged on every copy and could not be put together.")
+        text = marked("Records are lost. Objects damaged on every copy that could not be put together: {count}.")
         yield Matter(Weight.BAD, "lost", text, {"count": held.lost}, "mocban audit")
     gone = sum(one.packs for one in held.combinations if not one.stores)
     if gone:
-        text = marked("{count} packs have no copy that was last seen good.")
+        text = marked("Packs without a copy that was last seen good: {count}.")
         yield Matter(Weight.BAD, "no-good-copy", text, {"count": gone}, "mocban repair")
     if held.bad:
-        text = marked("Damage is open: {count} of {copies} copies are damaged, missing or cannot be read.")
+        text = marked("Damage is open. Copies that are damaged, missing or cannot be read: {count} of {copies}.")
         yield Matter(Weight.BAD, "damage", text, {"count": held.bad, "copies": held.copies}, "mocban repair")
     if report.ledger.checkpoint_fits is False:
         text = marked("The ledger is not the one that was signed: its tree does not fit the latest checkpoint.")
         yield Matter(Weight.BAD, "ledger", text, {}, "mocban ledger verify")
     if report.history.run_sums["open"]:
-        text = marked("{count} audits did not account for every copy that they expected.")
+        text = marked("Audits that did not account for every copy that they expected: {count}.")
         yield Matter(Weight.BAD, "coverage", text, {"count": report.history.run_sums["open"]}, "mocban audit")
 
 
 def _attention(report: Report) -> Iterator[Matter]:
     held = report.holdings
     if held.short_packs:
-        text = marked("Too few copies: {count} of {packs} packs have fewer good copies than the policy asks.")
+        text = marked("Too few copies. Packs with fewer good copies than the policy asks: {count} of {packs}.")
         yield Matter(
             Weight.ATTENTION, "short", text, {"count": held.short_packs, "packs": held.packs}, "mocban replicate"
         )
     away = [one.name for one in held.stores if not one.available]
     if away:
-        text = marked("{count} stores could not be looked at: {names}.")
+        text = marked("Stores that could not be looked at: {names}.")
         yield Matter(Weight.ATTENTION, "away", text, {"count": len(away), "names": ", ".join(away)}, "mocban doctor")
     late = overdue(report)
     if late:
-        text = marked("Verification is late: {count} of {copies} copies were last read more than {days} days ago.")
+        text = marked("Verification is late. Copies last read in full more than {days} days ago: {count} of {copies}.")
         values = {"count": late, "copies": held.copies, "days": report.max_age_days}
         yield Matter(Weight.ATTENTION, "late", text, values, "mocban audit")
     never = held.never.total()
     if never:
-        text = marked("Not all is proven: {count} of {copies} copies were never verified by an audit.")
+        text = marked("Not all is proven. Copies that no audit has verified yet: {count} of {copies}.")
         yield Matter(Weight.ATTENTION, "never", text, {"count": never, "copies": held.copies}, "mocban audit")
     if weaker(report):
-        text = marked("{count} of {copies} copies rest on less than reading every byte.")
+        text = marked("Not all is proven. Copies that rest on less than reading every byte: {count} of {copies}.")
         yield Matter(Weight.ATTENTION, "weaker", text, {"count": weaker(report), "copies": held.copies}, "mocban audit")
     if report.open_incidents:
-        text = marked("{count} incidents are open.")
+        text = marked("Open incidents: {count}.")
         yield Matter(Weight.ATTENTION, "incidents", text, {"count": report.open_incidents}, "mocban incident list")
     if not held.stores:
         text = marked("There is no store: nothing can be kept.")
