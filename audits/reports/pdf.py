@@ -1,5 +1,6 @@
 """The door to WeasyPrint: a page as PDF, made without fetching anything."""
 
+import logging
 from typing import BinaryIO, NoReturn
 
 from storage_backends.errors import MocbanError, marked
@@ -31,6 +32,8 @@ def write_pdf(page: str, file: BinaryIO) -> None:
         import weasyprint  # noqa: PLC0415 - optional, and takes a second to load
     except (ImportError, OSError) as error:
         raise PdfMissingError(reason=str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    for name in ("weasyprint", "fontTools"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # warns of every rule that is for screens only
     weasyprint.HTML(string=page, url_fetcher=_refused).write_pdf(file)
 
 
