@@ -36,23 +36,22 @@ class Answer:
 class _Conversation:
     """What the thread that talks and the one that waits for it share."""
 
-    seconds: float
     connection: socket.socket | None = None
     answer: Answer | None = None
     failure: str = ""
 
 
-def post(url: str, data: bytes, kind: str, limit: int, seconds: float = SECONDS) -> Answer:
+def post(url: str, data: bytes, kind: str, limit: int) -> Answer:
     """Send ``data`` of the content type ``kind`` to ``url`` and return the answer, of at most ``limit`` bytes.
 
     Raises:
-        AskingError: The URL is not http or https, or there was no complete answer of that length within ``seconds``.
+        AskingError: The URL is not http or https, or there was no complete answer of that length within ``SECONDS``.
     """
     parts = _checked(url)
-    talk = _Conversation(seconds)
+    talk = _Conversation()
     thread = threading.Thread(target=_talk, args=(talk, parts, data, kind, limit), daemon=True)
     thread.start()
-    thread.join(seconds)
+    thread.join(SECONDS)
     if talk.answer is not None:
         return talk.answer
     if not talk.failure and talk.connection is not None:
@@ -80,7 +79,7 @@ def _talk(talk: _Conversation, parts: SplitResult, data: bytes, kind: str, limit
     connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection = connect(str(parts.hostname), parts.port, timeout=talk.seconds)
+        connection = connect(str(parts.hostname), parts.port, timeout=SECONDS)
         with contextlib.closing(connection):
             connection.connect()
             talk.connection = connection.sock

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from storage_backends.errors import MocbanError, marked
 
@@ -71,13 +71,23 @@ def read_reply(data: bytes, digest: bytes, nonce: int) -> Token:
         TokenRefusedError: The authority says no, and why.
         TokenError: It is no reply, or is one to another query.
     """
-    from asn1crypto.tsp import TimeStampResp  # noqa: PLC0415 - only who asks needs it
+    from asn1crypto.cms import ContentInfo  # noqa: PLC0415 - only who asks needs it
+    from asn1crypto.core import Sequence  # noqa: PLC0415 - the same
+    from asn1crypto.tsp import PKIStatusInfo  # noqa: PLC0415 - the same
+
+    class Reply(Sequence):  # type: ignore[misc]
+        """As RFC 3161 has it: one that says no carries no token, which asn1crypto's own class does not know."""
+
+        _fields: ClassVar = [("status", PKIStatusInfo), ("time_stamp_token", ContentInfo, {"optional": True})]
 
     with _strange_bytes():
-        reply = TimeStampResp.load(data, strict=True)
+        reply = Reply.load(data, strict=True)
         status = str(reply["status"]["status"].native)
         if status not in _GRANTED:
-            texts = [*(reply["status"]["status_string"].native or ()), *(reply["status"]["fail_info"].native or ())]
+            texts = [
+                *(reply["status"]["status_string"].native or ()),
+                *sorted(reply["status"]["fail_info"].native or ()),
+            ]
             raise TokenRefusedError(status=status[:_SENTENCE], reason=", ".join(map(str, texts))[:_SENTENCE])
         inner = bytes(reply["time_stamp_token"].dump())
     token = read_token(inner)
