@@ -31,11 +31,15 @@ def heal(
 ) -> list[Finding]:
     """Repair every pack with a copy that was not seen right; return the findings as they stand afterwards."""
     by_id = {store.row.store: store for store in stores}
-    broken = {one.pack.pack: one.pack for one in wanted if one.seen and one.seen.verdict is not Verdict.VERIFIED}
+    broken = {one.pack.pack: one.pack for one in wanted if one.seen and one.seen.verdict in CODES}
+    seen: dict[str, list[Wanted]] = {pack: [] for pack in broken}
+    for one in wanted:
+        if one.pack.pack in seen:
+            seen[one.pack.pack].append(one)
     for pack in broken.values():
         if repository.world.stopping():
             break
-        good, bad = _looked_at(repository, by_id, pack, [one for one in wanted if one.pack.pack == pack.pack])
+        good, bad = _looked_at(repository, by_id, pack, seen[pack.pack])
         if not bad:
             continue
         try:
@@ -67,7 +71,9 @@ def _looked_at(
     """Return the stores with a right copy and the copies to be replaced; those outside the scope are looked at now."""
     good: list[Store] = []
     bad: list[Bad] = []
-    known = {one.copy.store: one.seen for one in seen if one.seen is not None and not one.skipped}
+    known = {
+        one.copy.store: one.seen for one in seen if one.seen is not None and one.seen.verdict is not Verdict.PRESENT
+    }
     with repository.reading() as view:
         copies = list(rows.every(view, CopyRow, pack.pack))
     for copy in copies:

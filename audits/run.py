@@ -1,37 +1,38 @@
-"""The audit: every copy of every pack read from its medium, what is wrong healed, and the sum closed.
+"""The audit: every copy that is expected is looked at, what is wrong is healed, and the sum is closed and proved.
 
 It closes with expected = verified + damaged + missing + unreadable + skipped; a sum that does not close is an error.
 Results are recorded as they come, so an audit that is stopped goes on where it was.
 """
 
 import dataclasses
-import json
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import timedelta
 from threading import Lock
 
-from audits.coverage import Coverage, Report, Scope, Wanted
+from audits.coverage import Coverage, CoverageError, Report, Scope, Wanted, counted, expected_root, results_root
 from audits.findings import Code, Finding
 from audits.healing import CODES, heal
+from audits.inventory import examined, is_due
+from audits.sampling import Sample, SampleGradeError, size_of
+from audits.selection import Run, expected, opened, pass_over, reading_order, sample_of
 from audits.sweep import sweep
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
-from preservation.catalog.rows import CopyRow, LostRow, PackRow, PackState, RunRow
-from preservation.checking import Seen, Verdict, check
+from preservation.catalog.rows import CopyRow, LostRow, PackRow, PackState
+from preservation.checking import Grade, Seen, Verdict, check, look_up
 from preservation.evidence import push
 from preservation.fixity import Fixity
 from preservation.housekeeping import clean
-from preservation.ledger.events import Event, EventType, time_text
+from preservation.ledger.canonical import Json
+from preservation.ledger.events import Event, EventType
 from preservation.replication import short_packs
 from preservation.repository import Repository
 from preservation.stopping import StoppedError
 from preservation.stores import Store, all_open, attached, sharings
-from storage_backends.backend import Reach
 
 __all__ = ["Coverage", "Report", "Scope", "audit", "repair_named"]
 
@@ -40,6 +41,11 @@ COPIES_AT_ONCE = 64
 
 SECONDS_AT_ONCE = 10.0
 """The longest that a verdict waits to be recorded."""
+
+_LOOKS = {Grade.BYTES: check, Grade.INVENTORY: look_up}
+
+_SUSPICIOUS = frozenset({Verdict.DAMAGED, Verdict.MISSING})
+"""Verdicts after which the other copies of the pack are read at once."""
 
 
 @dataclass
@@ -50,18 +56,23 @@ class _Audit:
     scope: Scope
     told: Callable[[int, int], None]
     stores: list[Store]
-    run: str
+    run: Run
+    wanted: list[Wanted]
+    extra: list[Wanted] = field(default_factory=list)
+    """Copies outside the scope, or looked at deeper than it asks, because another copy of their pack is wrong."""
     findings: list[Finding] = field(default_factory=list)
     read: int = 0
     _unrecorded: list[Event] = field(default_factory=list)
     _recorded_at: float = 0.0
+    _by_pack: dict[str, list[Wanted]] | None = None
 
     def __post_init__(self) -> None:
         self._lock = Lock()
+        self._by_id = {store.row.store: store for store in self.stores}
         self._began = self._recorded_at = time.monotonic()
 
     def budget_reason(self) -> str:
-        """Return why no more copies are read, or nothing."""
+        """Return why no more copies are looked at, or nothing."""
         if self.repository.world.stopping():
             return "stopped"
         if self.scope.seconds is not None and time.monotonic() - self._began >= self.scope.seconds:
@@ -73,41 +84,90 @@ class _Audit:
     def check_store(self, store: Store, copies: Sequence[Wanted]) -> None:
         """Look at the copies of one store, in order."""
         for wanted in copies:
-            reason = self.budget_reason()
-            if reason:
-                wanted.skipped = reason
+            if not self._take(wanted, store):
                 continue
+            backend = store.backend
+            assert backend is not None
+            look = _LOOKS[self.scope.grade]
+            seen = look(backend, wanted.pack.fonds, Fixity(wanted.pack.size, wanted.pack.pack))
+            self._note(store, wanted, seen, self.scope.grade)
+            self.told(1, seen.read)
+            if seen.verdict in _SUSPICIOUS:
+                self._check_others(wanted)
+
+    def _take(self, wanted: Wanted, store: Store) -> bool:
+        """Tell whether the copy is to be looked at now; note why if it is not."""
+        with self._lock:
+            if wanted.taken:
+                return False
+            wanted.taken = True
             if store.backend is None:
                 wanted.seen = Seen(Verdict.UNREADABLE)
-                continue
-            wanted.seen = check(store.backend, wanted.pack.fonds, Fixity(wanted.pack.size, wanted.pack.pack))
-            self._note(store, wanted)
-            self.told(1, wanted.seen.read)
+            else:
+                wanted.skipped = self.budget_reason()
+            return wanted.seen is None and not wanted.skipped
 
-    def _note(self, store: Store, wanted: Wanted) -> None:
-        seen = wanted.seen
-        assert seen is not None
+    def _check_others(self, bad: Wanted) -> None:
+        """Read the other copies of a pack before anything else, also those that scope or age would have passed over."""
+        with self.repository.reading() as view:
+            copies = list(rows.every(view, CopyRow, bad.pack.pack))
+        for copy in copies:
+            store = self._by_id.get(copy.store)
+            if copy.store == bad.copy.store or store is None or store.backend is None:
+                continue
+            if self.repository.world.stopping():
+                return
+            one = self._taken_at_once(bad.pack, copy)
+            if one is not None:
+                seen = check(store.backend, one.pack.fonds, Fixity(one.pack.size, one.pack.pack))
+                self._note(store, one, seen, Grade.BYTES, additional=True)
+                self.told(0, seen.read)
+
+    def _taken_at_once(self, pack: PackRow, copy: CopyRow) -> Wanted | None:
+        """Return what stands for a copy that nobody has read in this run; nothing if somebody has, or reads it now."""
         with self._lock:
+            if self._by_pack is None:
+                self._by_pack = defaultdict(list)
+                for one in self.wanted if self.scope.grade is Grade.BYTES else ():
+                    self._by_pack[one.pack.pack].append(one)
+            known = self._by_pack[pack.pack]
+            found = next((one for one in known if one.copy.store == copy.store), None)
+            if found is None:
+                found = Wanted(pack, copy, taken=True)
+                known.append(found)
+                self.extra.append(found)
+            elif found.taken and not found.skipped:
+                return None
+            found.taken, found.skipped = True, ""
+            return found
+
+    def _note(self, store: Store, wanted: Wanted, seen: Seen, grade: Grade, *, additional: bool = False) -> None:
+        with self._lock:
+            wanted.seen = seen
             self.read += seen.read
             if seen.unstable:
                 self.findings.append(Finding(Code.READ_UNSTABLE, store.name, wanted.pack.pack, "two reads differ"))
-            self._unrecorded.append(self._checked_event(wanted, seen))
+            if seen.verdict is Verdict.PRESENT and seen.generation != wanted.copy.generation:
+                self.findings.append(Finding(Code.GENERATION_CHANGED, store.name, wanted.pack.pack, seen.generation))
+            self._unrecorded.append(self._checked_event(wanted, seen, grade, additional=additional))
             due = time.monotonic() - self._recorded_at >= SECONDS_AT_ONCE
             if len(self._unrecorded) >= COPIES_AT_ONCE or due:
                 self._record()
 
-    def _checked_event(self, wanted: Wanted, seen: Seen) -> Event:
+    def _checked_event(self, wanted: Wanted, seen: Seen, grade: Grade, *, additional: bool) -> Event:
         return self.repository.event(
             EventType.FIXITY_CHECK,
             fonds=wanted.pack.fonds,
-            outcome="success" if seen.verdict is Verdict.VERIFIED else "failure",
+            outcome="success" if seen.verdict in {Verdict.VERIFIED, Verdict.PRESENT} else "failure",
             pack=wanted.pack.pack,
             store=wanted.copy.store,
             generation=seen.generation,
             verdict=str(seen.verdict),
+            grade=str(grade),
             reach=str(seen.reach or ""),
             bytes=seen.read,
-            run=self.run,
+            run=self.run.run,
+            **({"additional": True} if additional else {}),
         )
 
     def _record(self) -> None:
@@ -132,6 +192,9 @@ def audit(
 ) -> Report:
     """Check the copies in ``scope``, heal what is wrong if ``repair``, and close the sum.
 
+    One that is asked for everything compares the catalog with ledger and indexes first, and makes it anew if it differs
+    and ``repair``: a row that is gone would hide what it stands for.
+
     ``pace`` is the most that is read of one store, in bytes a second, for all stores or by name; 0 is no limit. Without
     it the configuration's rate holds.
 
@@ -139,29 +202,42 @@ def audit(
 
     Raises:
         StoppedError: told to stop; what was seen is recorded.
+        CoverageError: a copy was expected and nothing became of it; that is recorded.
+        SampleError, SampleGradeError: ``scope.sample`` is none, or not of bytes.
     """
-    clean(repository)
+    if scope.sample and (size_of(scope.sample, 0) or scope.grade is not Grade.BYTES):
+        raise SampleGradeError(grade=str(scope.grade))
+    findings: list[Finding] = []
+    unseen: set[str] = set()
     with repository.copying(), ExitStack() as stack:
-        run, since = _opened(repository, scope)
+        if scope.is_everything or (scope.sweeps and is_due(repository)):
+            findings, unseen = examined(repository, repair=repair)
+        clean(repository)
         with repository.reading() as view:
+            position = repository.ledger.size
             rate = repository.configuration.audit.bytes_per_second if pace is None else pace
             stores = stack.enter_context(all_open(attached(view), rate))
-            wanted = _expected(view, scope, stores)
-        work = _Audit(repository, scope, told, stores, run)
-        _skip_what_is_young(repository, scope, wanted, since)
+            wanted = expected(view, scope, stores)
+        run = opened(repository, scope, wanted, position)
+        work = _Audit(repository, scope, told, stores, run, wanted, findings=findings)
+        pass_over(scope, run, wanted, repository.ledger.records(run.opened_event))
         chosen = [store for store in stores if not scope.stores or store.name in scope.stores]
-        _check_all(work, chosen, wanted)
-        coverage = _coverage(wanted)
-        findings = _findings_of(work, chosen, wanted)
+        _check_all(work, chosen)
+        coverage = _accounted(work)
+        findings = _findings_of(work, chosen)
         if repair:
-            findings = heal(repository, stores, wanted, findings, coverage)
+            findings = heal(repository, stores, [*wanted, *work.extra], findings, coverage)
         if repository.world.stopping():
             raise StoppedError
-        if not (scope.fonds or scope.packages or scope.copies):
-            swept = sweep(repository, chosen, repair=repair)
+        if scope.sweeps or scope.grade is Grade.INVENTORY:
+            swept = sweep(repository, chosen, repair=repair, listing=scope.grade is Grade.INVENTORY)
             coverage.unexpected = sum(finding.code is Code.ITEM_UNEXPECTED for finding in swept)
             findings += swept
-        return _closed(repository, work, coverage, findings)
+        if unseen:  # indexes may have been made again from the packs
+            more, unseen = examined(repository, repair=repair)
+            more += [Finding(Code.INDEX_MISSING, pack=pack) for pack in sorted(unseen)]
+            findings += [one for one in more if one not in findings]
+        return _closed(work, coverage, findings)
 
 
 def repair_named(repository: Repository, names: Sequence[str], told: Callable[[int, int], None]) -> Report:
@@ -175,101 +251,42 @@ def repair_named(repository: Repository, names: Sequence[str], told: Callable[[i
     return audit(repository, Scope(packages=packages), repair=True, told=told)
 
 
-def _opened(repository: Repository, scope: Scope) -> tuple[str, str]:
-    """Take up the audit of this scope that was stopped, or begin one; return its id and when it began.
-
-    One that began longer ago than copies may go unread is given up: what it saw is no assurance any more.
-    """
-    text = json.dumps(dataclasses.asdict(scope), sort_keys=True)
-    with repository.deciding() as (view, append):
-        oldest = time_text(repository.world.now() - timedelta(days=repository.configuration.audit.max_age_days))
-        for row in rows.every(view, RunRow):
-            if row.scope == text and row.opened >= oldest:
-                return row.run, row.opened
-        run = repository.new_id()
-        records = append([repository.event(EventType.AUDIT_RUN_OPENED, run=run, scope=text)])
-        return run, time_text(records[0].time)
-
-
-def _expected(view: View, scope: Scope, stores: Sequence[Store]) -> list[Wanted]:
-    """Return every copy in scope: never verified first, then the oldest verification."""
-    names = {store.row.store: store.name for store in stores}
-    fonds = {row.fonds for row in rows.every(view, rows.FondsRow) if row.code in scope.fonds}
-    packs = {row.pack: row for row in rows.every(view, PackRow) if row.state in rows.EXPECTED_STATES}
-    needed = _packs_of(view, scope.packages)
-    named = set(scope.copies)
-    found = []
-    for copy in rows.every(view, CopyRow):
-        pack = packs.get(copy.pack)
-        if pack is None or copy.store not in names or (named and f"{copy.pack}/{copy.store}" not in named):
-            continue
-        if scope.stores and names[copy.store] not in scope.stores:
-            continue
-        if (scope.fonds and pack.fonds not in fonds) or (scope.packages and pack.pack not in needed):
-            continue
-        found.append(Wanted(pack, copy))
-    return sorted(found, key=lambda one: (one.copy.verified, one.copy.written, one.copy.pack))
-
-
-def _packs_of(view: View, packages: Sequence[str]) -> set[str]:
-    needed: set[str] = set()
-    for package in packages:
-        for row in rows.every(view, rows.VersionRow, package):
-            needed.update(row.packs, row.references)
-        needed.update(row.pack for row in rows.every(view, PackRow) if row.package == package)
-    return needed
-
-
-def _skip_what_is_young(repository: Repository, scope: Scope, wanted: Sequence[Wanted], since: str) -> None:
-    oldest = ""
-    if scope.max_age_days is not None:
-        oldest = time_text(repository.world.now() - timedelta(days=scope.max_age_days))
-    for one in wanted:
-        copy = one.copy
-        if copy.state != rows.CopyState.GOOD:
-            continue
-        if copy.verified and copy.verified >= since:
-            one.seen = Seen(Verdict.VERIFIED, copy.generation, Reach(copy.reach) if copy.reach else None)
-        elif oldest and copy.verified >= oldest:
-            one.skipped = "age"
-
-
-def _check_all(work: _Audit, stores: Sequence[Store], wanted: Sequence[Wanted]) -> None:
-    per_store = [
-        (store, [one for one in wanted if one.copy.store == store.row.store and one.seen is None and not one.skipped])
-        for store in stores
-    ]
+def _check_all(work: _Audit, stores: Sequence[Store]) -> None:
+    per_store = [(store, reading_order(work.scope, work.run, work.wanted, store.row.store)) for store in stores]
     with ThreadPoolExecutor(max_workers=max(1, len(per_store))) as pool:
         for done in [pool.submit(work.check_store, store, copies) for store, copies in per_store]:
             done.result()
     work.record()
 
 
-def _coverage(wanted: Sequence[Wanted]) -> Coverage:
-    verdicts = Counter(one.seen.verdict for one in wanted if one.seen is not None and not one.skipped)
-    reasons = Counter(one.skipped for one in wanted if one.skipped)
-    coverage = Coverage(
-        expected=len(wanted),
-        verified=verdicts[Verdict.VERIFIED],
-        damaged=verdicts[Verdict.DAMAGED],
-        missing=verdicts[Verdict.MISSING],
-        unreadable=verdicts[Verdict.UNREADABLE],
-        skipped=sum(reasons.values()),
-        skipped_reasons=dict(reasons),
-    )
-    coverage.close()
-    return coverage
+def _accounted(work: _Audit) -> Coverage:
+    """Return what became of every copy that was expected; that one is not accounted for is recorded and raised."""
+    try:
+        return counted(work.wanted, work.scope.grade)
+    except CoverageError:
+        detail = {
+            "run": work.run.run,
+            "expected": len(work.wanted),
+            "unaccounted": sum(not one.result for one in work.wanted),
+        }
+        agent = work.repository.world.agent
+        work.repository.record([Event(type=EventType.AUDIT_RUN_CLOSED, outcome="failure", detail=detail, agent=agent)])
+        raise
 
 
-def _findings_of(work: _Audit, stores: Sequence[Store], wanted: Sequence[Wanted]) -> list[Finding]:
-    names = {store.row.store: store.name for store in stores}
+def _findings_of(work: _Audit, stores: Sequence[Store]) -> list[Finding]:
+    names = {store.row.store: store.name for store in work.stores}
     findings = list(work.findings)
     findings += [
         Finding(Code.STORE_UNAVAILABLE, store.name, detail=str(store.failure)) for store in stores if not store.backend
     ]
-    for one in wanted:
-        seen = one.seen
-        if seen is not None and seen.verdict is not Verdict.VERIFIED:
+    if work.scope.grade is Grade.PROVIDER:
+        findings += [Finding(Code.GRADE_UNAVAILABLE, store.name, detail=str(work.scope.grade)) for store in stores]
+    told = set()
+    for one in [*work.wanted, *work.extra]:
+        seen, which = one.seen, (one.copy.pack, one.copy.store)
+        if seen is not None and seen.verdict in CODES and which not in told:
+            told.add(which)
             detail = str(seen.failure) if seen.failure is not None else _how_found(seen, one.pack)
             findings.append(Finding(CODES[seen.verdict], names[one.copy.store], one.pack.pack, detail))
     return findings
@@ -297,35 +314,47 @@ def _standing(view: View) -> tuple[list[str], list[Finding]]:
     return lost, findings
 
 
-def _closed(repository: Repository, work: _Audit, coverage: Coverage, findings: list[Finding]) -> Report:
+def _closed(work: _Audit, coverage: Coverage, findings: list[Finding]) -> Report:
+    repository = work.repository
     with repository.reading() as view:
         coverage.lost_objects, standing = _standing(view)
         shared = sharings(work.stores)
         short = short_packs(repository, view, shared)
-    lost = coverage.lost_objects
-    findings += standing
+    findings += [one for one in standing if one not in findings]
     findings += [Finding(Code.UNDER_REPLICATED, pack=pack) for pack in short]
     findings += [Finding(Code.STORES_NOT_INDEPENDENT, one.second, detail=f"{one.what}: {one.first}") for one in shared]
     coverage.close()
+    sample = sample_of(work.wanted, work.stores) if work.scope.sample else None
+    repository.record([_closing(work, coverage, findings, sample)])
+    evidence = push(repository, work.stores)
+    for name, error in evidence.failures.items():
+        if not any(finding.store == name and finding.code is Code.STORE_UNAVAILABLE for finding in findings):
+            findings.append(Finding(Code.EVIDENCE_DAMAGED, name, detail=str(error)))
+    return Report(work.run.run, coverage, findings, complete=not coverage.skipped, sample=sample)
+
+
+def _closing(work: _Audit, coverage: Coverage, findings: Sequence[Finding], sample: Sample | None) -> Event:
     counts = {name: value for name, value in dataclasses.asdict(coverage).items() if isinstance(value, int)}
     reasons = {f"skipped_{reason}": count for reason, count in coverage.skipped_reasons.items()}
+    strata: dict[str, Json] = {}
+    if sample is not None:
+        strata["sample"] = [dataclasses.asdict(one) for one in sample.strata]
     is_open = any(finding.is_open for finding in findings)
-    closing = Event(
+    return Event(
         type=EventType.AUDIT_RUN_CLOSED,
         outcome="failure" if is_open else "success",
         detail={
             **counts,
             **reasons,
-            "run": work.run,
+            **strata,
+            "run": work.run.run,
+            "grade": str(work.scope.grade),
             "bytes": work.read,
-            "lost": len(lost),
+            "lost": len(coverage.lost_objects),
             "findings": len(findings),
+            "root": expected_root(work.wanted),
+            "results": results_root(work.wanted),
+            "unavailable": [store.row.store for store in work.stores if store.backend is None],
         },
-        agent=repository.world.agent,
+        agent=work.repository.world.agent,
     )
-    repository.record([closing])
-    evidence = push(repository, work.stores)
-    for name, error in evidence.failures.items():
-        if not any(finding.store == name and finding.code is Code.STORE_UNAVAILABLE for finding in findings):
-            findings.append(Finding(Code.EVIDENCE_DAMAGED, name, detail=str(error)))
-    return Report(work.run, coverage, findings, complete=not coverage.skipped)

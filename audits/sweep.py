@@ -22,11 +22,17 @@ from storage_backends.errors import KeyMissingError, ReadFailureError, StorageEr
 SIDECAR = re.compile(r"indexes/[^/]+/[0-9a-f]{2}/([0-9a-f]{64})\.(jsonl|blocks)")
 
 
-def sweep(repository: Repository, stores: Sequence[Store], *, repair: bool) -> list[Finding]:
-    """Look at everything beside the packs; what is unexpected goes to the quarantine, what is wrong is written anew."""
+def sweep(repository: Repository, stores: Sequence[Store], *, repair: bool, listing: bool = False) -> list[Finding]:
+    """Look at everything beside the packs; what is unexpected goes to the quarantine, what is wrong is written anew.
+
+    With ``listing`` the stores are only asked what is there; sidecars and evidence are not read.
+    """
     opened = [(store, store.backend) for store in stores if store.backend is not None]
     with ThreadPoolExecutor(max_workers=max(1, len(opened))) as pool:
-        running = [pool.submit(_store, repository, stores, store, backend, repair=repair) for store, backend in opened]
+        running = [
+            pool.submit(_store, repository, stores, store, backend, repair=repair, listing=listing)
+            for store, backend in opened
+        ]
         findings = [finding for one in running for finding in one.result()]
     if repair:
         _keep_sidecars(repository, [backend for _, backend in opened], findings)
@@ -46,7 +52,13 @@ def _keep_sidecars(repository: Repository, backends: Sequence[StorageBackend], f
 
 
 def _store(
-    repository: Repository, stores: Sequence[Store], store: Store, backend: StorageBackend, *, repair: bool
+    repository: Repository,
+    stores: Sequence[Store],
+    store: Store,
+    backend: StorageBackend,
+    *,
+    repair: bool,
+    listing: bool,
 ) -> list[Finding]:
     findings: list[Finding] = []
     try:
@@ -54,8 +66,9 @@ def _store(
         if ahead:  # what it has and we do not know must neither be moved nor be written over
             return [Finding(Code.LEDGER_DAMAGED, store.name, detail=f"{ahead} lies there, unknown here")]
         findings += _unexpected(repository, store, backend, repair=repair)
-        findings += _sidecars(repository, stores, store, backend, repair=repair)
-        findings += _evidence(repository, store, backend, repair=repair)
+        if not listing:
+            findings += _sidecars(repository, stores, store, backend, repair=repair)
+            findings += _evidence(repository, store, backend, repair=repair)
     except StorageError as error:
         findings.append(Finding(Code.STORE_UNAVAILABLE, store.name, detail=str(error)))
     return findings

@@ -1,6 +1,7 @@
 """``audit`` and ``repair``: is everything still what was promised?"""
 
 import dataclasses
+import math
 import shlex
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,13 @@ from commands.progress import progress
 from commands.shaping import byte_count, command, duration, json_option
 from commands.surroundings import Call
 from commands.wording import _, filled, harmless, number_text
+from commands.wording import told as explained
 from storage_backends.errors import marked
 
 if TYPE_CHECKING:
     from audits.findings import Finding
     from audits.run import Report, Scope
+    from audits.sampling import Sample, Stratum
     from preservation.repository import Repository
 
 FINDINGS_SHOWN = 200
@@ -25,7 +28,21 @@ REASONS = {
     "time": marked("the time was used up"),
     "bytes": marked("the bytes were used up"),
     "stopped": marked("told to stop"),
+    "not-read": marked("there and of the right size; the bytes were not read"),
+    "not-sampled": marked("not in the sample"),
+    "no-provider-checksum": marked("the store computes no digests, so nothing was looked at"),
 }
+
+
+def _sample(text: str) -> str:
+    """Return the size of a sample as it was asked for, if it is one."""
+    from audits.sampling import SampleError, size_of  # noqa: PLC0415 - help does without it
+
+    try:
+        size_of(text, 0)
+    except SampleError as error:
+        raise click.BadParameter(explained(error)) from error
+    return text
 
 
 @command(
@@ -33,13 +50,16 @@ REASONS = {
     details=_(
         "Every copy is read from its medium, never verified ones first, then the oldest; what is wrong is put together "
         "from what is good on all stores. The budget (--time, --bytes) ends an audit early, which is not an error. "
-        "Stopped (Ctrl-C), the same command goes on where it was. Exit status 3: a finding is open, or a store could "
-        "not be looked at."
+        "Stopped (Ctrl-C), the same command goes on where it was. Without a budget and a scope the catalog is compared "
+        "with the ledger first. --grade inventory only asks the stores what is there; --sample reads some copies and "
+        "says what that allows to say of all. Neither counts as a verification. Exit status 3: a finding is open, or a "
+        "store could not be looked at."
     ),
     examples=(
         "mocban -C archive audit",
         "mocban -C archive audit --max-age 30 --time 2h --bytes 500G",
         "mocban -C archive audit --store disk1 --no-repair --json",
+        "mocban -C archive audit --store tapes --sample 300",
     ),
 )
 @click.option("--max-age", metavar="DAYS", type=click.IntRange(min=0), help=_("Pass over copies verified since then."))
@@ -48,6 +68,14 @@ REASONS = {
 @click.option("--store", "stores", metavar="NAME", multiple=True, help=_("Only copies on this store; may be repeated."))
 @click.option("--fonds", "codes", metavar="CODE", multiple=True, help=_("Only packs of this fonds; may be repeated."))
 @click.option("--package", "ids", metavar="ID", multiple=True, help=_("Only packs of this package; may be repeated."))
+@click.option(
+    "--grade",
+    type=click.Choice(["inventory", "provider", "bytes"]),
+    default="bytes",
+    show_default=True,
+    help=_("What a verdict rests on: existence and size, a digest by the store's provider, bytes read by us."),
+)
+@click.option("--sample", metavar="N|P%", type=_sample, help=_("Read only so many copies, drawn at random (300, 5%)."))
 @click.option("--repair/--no-repair", default=True, show_default=True, help=_("Heal what is wrong."))
 @json_option
 @click.pass_obj
@@ -60,14 +88,26 @@ def audit_command(
     stores: tuple[str, ...],
     codes: tuple[str, ...],
     ids: tuple[str, ...],
+    grade: str,
+    sample: str | None,
     repair: bool,
     as_json: bool,
 ) -> int:
     """Audit."""
     from audits.run import Scope, audit  # noqa: PLC0415 - help does without it
+    from preservation.checking import Grade  # noqa: PLC0415 - the same
 
     repository = call.writing()
-    asked = Scope(max_age_days=max_age, seconds=seconds, bytes=most_bytes, stores=stores, fonds=codes, packages=ids)
+    asked = Scope(
+        max_age_days=max_age,
+        seconds=seconds,
+        bytes=most_bytes,
+        stores=stores,
+        fonds=codes,
+        packages=ids,
+        grade=Grade(grade),
+        sample=sample or "",
+    )
     scope = _checked(repository, asked)
     with call.stoppable(), progress(_("Audit"), lambda: _bytes_to_read(repository, scope)) as told:
         report = audit(repository, scope, repair=repair, told=told)
@@ -81,6 +121,8 @@ def _checked(repository: "Repository", scope: "Scope") -> "Scope":
     from preservation.ingest import NoSuchFondsError  # noqa: PLC0415 - the same
     from preservation.stores import store_named  # noqa: PLC0415 - the same
 
+    if not (scope.stores or scope.fonds or scope.packages):
+        return scope  # without a look at the catalog: an audit of everything heals it first
     with repository.reading() as view:
         for name in scope.stores:
             store_named(view, name)
@@ -143,6 +185,7 @@ def _tell(report: "Report", *, as_json: bool) -> int:
                 "run": report.run,
                 "complete": report.complete,
                 "coverage": dataclasses.asdict(report.coverage),
+                "sample": _sample_json(report.sample),
                 "findings": [_finding_json(one) for one in report.findings],
             }
         )
@@ -150,6 +193,32 @@ def _tell(report: "Report", *, as_json: bool) -> int:
         _tell_findings(report)
         _tell_coverage(report)
     return report.exit_status
+
+
+def _sample_json(sample: "Sample | None") -> dict[str, object] | None:
+    if sample is None:
+        return None
+    return {
+        "confidence_percent": 95,
+        **_figures_json(sample),
+        "strata": [{"store": one.store, "age_years": one.age, **_figures_json(one)} for one in sample.strata],
+    }
+
+
+def _figures_json(one: "Sample | Stratum") -> dict[str, object]:
+    return {
+        "population": one.population,
+        "looked": one.looked,
+        "bad": one.bad,
+        "unreadable": one.unreadable,
+        "at_most_bad": one.at_most,
+        "at_most_percent": _share(one),
+    }
+
+
+def _share(one: "Sample | Stratum") -> float:
+    """Return the bound in percent, rounded up: what is quoted must not be better than what was found."""
+    return math.ceil(10_000 * one.at_most / one.population) / 100 if one.population else 0.0
 
 
 def _finding_json(finding: "Finding") -> dict[str, object]:
@@ -204,7 +273,43 @@ def _tell_coverage(report: "Report") -> None:
     )
     for reason, count in sorted(coverage.skipped_reasons.items()):
         write("  " + filled(marked("skipped: {count}, {reason}"), count=count, reason=REASONS.get(reason, reason)))
+    if report.sample is not None:
+        _tell_sample(report.sample)
     for name in coverage.lost_objects:
         say(marked("Lost on every copy: {name}"), name=name)
     status = report.exit_status
+    if coverage.grade != "bytes":
+        say(
+            marked("Grade of evidence: {grade}; no byte of a copy was read and none counts as verified"),
+            grade=coverage.grade,
+        )
     say(marked("Findings are open: something must be done") if status else marked("Nothing is open"))
+
+
+def _tell_sample(sample: "Sample") -> None:
+    figures = {"bad": sample.bad, "looked": sample.looked, "population": sample.population, "most": sample.at_most}
+    say(
+        marked(
+            "Sample: {bad} bad of {looked}, out of {population} copies; with 95 % confidence at most {most} copies "
+            "({percent} %) are bad. The others were not verified"
+        ),
+        percent=_share(sample),
+        **{name: number_text(value) for name, value in figures.items()},
+    )
+    if sample.unreadable:
+        say(marked("Of the sample, copies that could not be read, counted as bad: {count}"), count=sample.unreadable)
+    for one in sample.strata:
+        text = marked(
+            "  {store}, written {age} years ago: {bad} bad of {looked}, out of {population}; at most {percent} %"
+        )
+        write(
+            filled(
+                text,
+                store=one.store,
+                age=one.age,
+                bad=one.bad,
+                looked=one.looked,
+                population=one.population,
+                percent=_share(one),
+            )
+        )

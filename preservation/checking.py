@@ -1,4 +1,4 @@
-"""Checks one copy: reads every byte from the medium and says what was seen. It changes nothing."""
+"""Checks one copy: looks as deep as it is asked to and says what was seen. It changes nothing."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,10 +9,24 @@ from storage_backends.backend import Reach, Recalling, StorageBackend
 from storage_backends.errors import KeyMissingError, StorageError
 
 
+class Grade(StrEnum):
+    """What a verdict rests on; none is ever shown as another."""
+
+    INVENTORY = "inventory"
+    """Existence, size and generation, as the store tells them; no byte was read."""
+    PROVIDER = "provider"
+    """A digest that the provider of the store computed; no byte was read by us."""
+    BYTES = "bytes"
+    """Every byte, read and measured by us."""
+
+
 class Verdict(StrEnum):
     """What was seen of a copy."""
 
     VERIFIED = "verified"
+    """Every byte was read and is right."""
+    PRESENT = "present"
+    """It is there and has the right size; its bytes were not read."""
     DAMAGED = "damaged"
     MISSING = "missing"
     UNREADABLE = "unreadable"
@@ -31,6 +45,19 @@ class Seen:
     failure: StorageError | None = None
     unstable: bool = False
     """The first look was wrong and the second right."""
+
+
+def look_up(backend: StorageBackend, fonds: str, fixity: Fixity) -> Seen:
+    """Ask the store whether a copy is there and how large it is; no byte is read."""
+    try:
+        item = backend.stat(pack_key(fonds, fixity.blake3))
+    except KeyMissingError:
+        return Seen(Verdict.MISSING)
+    except StorageError as error:
+        return Seen(Verdict.UNREADABLE, failure=error)
+    if item.size != fixity.size:
+        return Seen(Verdict.DAMAGED, item.generation, found=Fixity(item.size, ""))
+    return Seen(Verdict.PRESENT, item.generation)
 
 
 def check(backend: StorageBackend, fonds: str, fixity: Fixity) -> Seen:

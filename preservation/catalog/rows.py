@@ -110,6 +110,8 @@ class CopyRow(Row):
     """When an audit last read it and found it right; empty: never."""
     checked: str = ""
     reach: str = ""
+    present: str = ""
+    """When an audit last saw it in its place and of the right size without reading it; empty: never."""
 
     @property
     def key(self) -> bytes:
@@ -257,6 +259,11 @@ class RunRow(Row):
     run: str
     scope: str
     opened: str
+    opened_event: int = 0
+    expected: int = 0
+    """How many copies it expects, as it said last."""
+    root: str = ""
+    """The root of the tree over them."""
 
     @property
     def key(self) -> bytes:
