@@ -8,6 +8,7 @@ from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import VersionRow
 from preservation.repository import Repository
+from preservation.scratch import clear_scratch, is_scratch
 from preservation.session import Session, SessionBusyError, SessionFolder, clear, folder_of, load, worked_on
 from preservation.stores import all_open, attached
 from storage_backends.backend import Drafting
@@ -28,6 +29,9 @@ def clean(repository: Repository) -> int:
                     removed += store.backend.clear_drafts()
     for name in os.listdir(repository.staging):
         folder = folder_of(repository.staging, name)
+        if is_scratch(name):
+            removed += clear_scratch(folder.path)
+            continue
         try:
             session = load(folder)
         except OSError:

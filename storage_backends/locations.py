@@ -1,16 +1,24 @@
 """From a URL to a store; the only module that knows every kind of store.
 
-``file:///absolute/folder`` is a disk, ``memory:name`` lives and dies with this process.
+``file:///absolute/folder`` is a disk, ``tape+image:///absolute/folder`` a folder of image cartridges, and
+``memory:name`` lives and dies with this process.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from storage_backends import disk
 from storage_backends.backend import StorageBackend, StorageProfile
 from storage_backends.errors import StorageError, StoreRefusesError, marked
 from storage_backends.memory import MemoryBackend, Shelf
+from storage_backends.recalling import SelfRecalling
+from storage_backends.tape.cartridges import Cartridges, CartridgesError
+
+TAPE_IMAGE = "tape+image"
 
 _shelves: dict[str, Shelf] = {}
+_wraps: dict[str, Callable[[StorageBackend], StorageBackend]] = {}
 
 
 class BadUrlError(StorageError):
@@ -22,12 +30,12 @@ class BadUrlError(StorageError):
 def checked_url(url: str) -> str:
     """Return ``url`` in the one form that we keep; raise ``BadUrlError`` if it names no place for a store."""
     kind, place = _parts(url)
-    return f"file://{quote(place)}" if kind == "file" else f"memory:{place}"
+    return f"memory:{place}" if kind == "memory" else f"{kind}://{quote(place)}"
 
 
 def medium_of(url: str) -> str:
     """Return what ``StorageProfile.medium`` is for a store at ``url``."""
-    return {"file": "disk", "memory": "memory"}[_parts(url)[0]]
+    return {"file": "disk", TAPE_IMAGE: "tape", "memory": "memory"}[_parts(url)[0]]
 
 
 def open_store(url: str, *, store_id: str, profile: StorageProfile, reserve: int = disk.RESERVE) -> StorageBackend:
@@ -36,20 +44,48 @@ def open_store(url: str, *, store_id: str, profile: StorageProfile, reserve: int
     It is not asked for yet: a store that is away answers each operation with ``StoreUnavailableError``.
     """
     kind, place = _parts(url)
+    opened: StorageBackend
     if kind == "file":
-        return disk.DiskBackend(place, store_id=store_id, profile=profile, reserve=reserve)
-    return MemoryBackend(_shelf(place), store_id=store_id, profile=profile, place=checked_url(url))
+        opened = disk.DiskBackend(place, store_id=store_id, profile=profile, reserve=reserve)
+    elif kind == TAPE_IMAGE:
+        opened = _tape(place, store_id=store_id, profile=profile, reserve=reserve)
+    else:
+        opened = MemoryBackend(_shelf(place), store_id=store_id, profile=profile, place=checked_url(url))
+    wrap = _wraps.get(checked_url(url))
+    return opened if wrap is None else wrap(opened)
 
 
-def initialise_store(url: str, store_id: str) -> None:
+@contextmanager
+def wrapped(url: str, wrap: Callable[[StorageBackend], StorageBackend]) -> Iterator[None]:
+    """Let this process meet the store at ``url`` as ``wrap`` makes it, for a while: a drill puts its faults between."""
+    url = checked_url(url)
+    _wraps[url] = wrap
+    try:
+        yield
+    finally:
+        del _wraps[url]
+
+
+def initialise_store(url: str, store_id: str, cartridges: Cartridges | None = None) -> None:
     """Make the place at ``url`` the store ``store_id``; harmless if it is that already.
+
+    ``cartridges`` are how many a store on tape is to have; what is missing is made and labelled.
 
     Raises:
         StoreRefusesError: it is another store, or something else lies there.
+        CartridgesError: so many cannot be made, or this is no store on tape.
     """
     kind, place = _parts(url)
+    if cartridges is not None and kind != TAPE_IMAGE:
+        raise CartridgesError(place=url, reason="only a store on tape has cartridges")
     if kind == "file":
         disk.initialise(place, store_id)
+        return
+    if kind == TAPE_IMAGE:
+        from storage_backends.tape import place as tape  # noqa: PLC0415 - the others do without it
+
+        tape.initialise(place, store_id, cartridges)
+        disk.initialise(_staging(place), store_id)
         return
     shelf = _shelf(place)
     if shelf.store_id not in {None, store_id}:
@@ -60,7 +96,24 @@ def initialise_store(url: str, store_id: str) -> None:
 def stored_id(url: str) -> str | None:
     """Return which store lies at ``url``, None if none does; raises ``StoreUnavailableError`` if that is unreadable."""
     kind, place = _parts(url)
+    if kind == TAPE_IMAGE:
+        from storage_backends.tape import place as tape  # noqa: PLC0415 - the others do without it
+
+        return tape.stored_id(place)
     return disk.stored_id(place) if kind == "file" else _shelf(place).store_id
+
+
+def _tape(place: str, *, store_id: str, profile: StorageProfile, reserve: int) -> StorageBackend:
+    from storage_backends.tape import place as tape  # noqa: PLC0415 - the others do without it
+    from storage_backends.tape.backend import TapeBackend  # noqa: PLC0415 - the same
+
+    staging = disk.DiskBackend(_staging(place), store_id=store_id, profile=profile, reserve=reserve)
+    return SelfRecalling(TapeBackend(tape.ImageFolder(place, store_id), staging, profile=profile))
+
+
+def _staging(place: str) -> str:
+    """Return where a store on tape keeps what is on its way: on the disk that has its directory."""
+    return f"{place}/staging"
 
 
 def _shelf(name: str) -> Shelf:
@@ -77,11 +130,11 @@ def _parts(url: str) -> tuple[str, str]:
         raise BadUrlError(url=url, reason="it has a ? or # (write %3F or %23 for a letter of a name)")
     if parts.scheme == "memory" and not parts.netloc:
         return "memory", parts.path
-    if parts.scheme != "file":
+    if parts.scheme not in {"file", TAPE_IMAGE}:
         raise BadUrlError(url=url, reason="its kind is not known")
     if parts.netloc not in {"", "localhost"}:
         raise BadUrlError(url=url, reason="it names another machine, or the path is not absolute")
-    return "file", _path(url, parts.path)
+    return parts.scheme, _path(url, parts.path)
 
 
 def _path(url: str, quoted: str) -> str:

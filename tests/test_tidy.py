@@ -30,6 +30,7 @@ EDGES = {
 """Where the environment and the time of day are read, and why."""
 
 TIMERS = {
+    "audits/drill.py": "how fast damage is found and healed",
     "audits/run.py": "the budget of time, and when to record",
     "commands/progress.py": "rate and time left",
     "commands/proving.py": "waits before it looks again",
