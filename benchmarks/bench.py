@@ -173,6 +173,8 @@ def memory(bench: Bench) -> list[str]:
     peaks = dict(bench.peaks)
     peaks["ingest, 500,000 files"] = bench.ingest(corpora.small(bench.work, 500_000)).peak_kib
     peaks["audit of it"] = bench.audit().peak_kib
+    fresh(*(bench.path(name) for name in ("a", "b", "restic", "small-500000", "small-500000.made")))
+    fresh(*(bench.path(name) for name in os.listdir(bench.work) if name.startswith("large-")))
     corpus = corpora.large(bench.work, 1, 20 << 30)
     peaks["ingest, one file of 20 GiB"] = bench.ingest(corpus).peak_kib
     peaks["audit of that"] = bench.audit().peak_kib

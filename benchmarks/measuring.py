@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 MOCBAN = [os.path.join(os.path.dirname(sys.executable), "mocban")]
 
@@ -125,10 +126,11 @@ def paired(ours: Callable[[], Run], theirs: Callable[[], Run], pairs: int) -> Pa
     return result
 
 
-def fresh(*folders: str) -> None:
-    """Remove folders of an earlier run."""
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+def fresh(*places: str) -> None:
+    """Remove folders and files of an earlier run."""
+    for place in places:
+        shutil.rmtree(place, ignore_errors=True)
+        Path(place).unlink(missing_ok=True)
 
 
 def limit_files() -> None:
