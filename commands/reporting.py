@@ -10,7 +10,7 @@ import click
 from commands.printing import note, say, write_json
 from commands.shaping import command, json_option
 from commands.surroundings import Call
-from commands.wording import LANGUAGES, _, asked_language, local_zone, translated_into
+from commands.wording import LANGUAGES, _, asked_language, in_language, local_zone
 from storage_backends.errors import marked
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def report_command(
 def _language(code: str) -> "Language":
     from audits.reports import Language  # noqa: PLC0415 - help does without it
 
-    return Language(code, translated_into(code), local_zone())
+    return Language(code, lambda text: in_language(code, text), local_zone())
 
 
 def _midnight(day: datetime) -> datetime:

@@ -7,7 +7,7 @@ of them set it is English.
 import gettext
 import os
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone, tzinfo
 
 from storage_backends.errors import MocbanError
@@ -43,11 +43,6 @@ def asked_language() -> str:
             if name[:2] in LANGUAGES and not name[2:3].isalpha():
                 return name[:2]
     return ""
-
-
-def translated_into(language: str) -> Callable[[str], str]:
-    """Return what gives a text in ``language``, whatever the environment says."""
-    return gettext.translation(DOMAIN, LOCALE, languages=[language], fallback=True).gettext
 
 
 def local_zone() -> tzinfo | None:

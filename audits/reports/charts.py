@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH = 720
-LABELS = 150
+LABELS = 190
 """Units to the left for what a bar is."""
 VALUES = 120
 """Units to the right for what it says."""
 BAR, STEP = 15, 25
-LABEL_LETTERS = 24
+LABEL_LETTERS = 28
 FONT = "Noto Sans, Segoe UI, Helvetica Neue, Liberation Sans, Arial, DejaVu Sans Condensed, DejaVu Sans, sans-serif"
 INK, SOFT, LINE = "#20262e", "#5b6570", "#c9cdd2"
 

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
 HOUR = 3600
 
@@ -65,20 +64,9 @@ class StoreFigures:
         return self.damaged + self.missing + self.unreadable
 
 
-class Grade(StrEnum):
-    """What a verification rests on; never shown as one another."""
-
-    BYTES = "bytes"
-    """Every byte was read by us."""
-    PROVIDER = "provider"
-    """A checksum that the provider of the store computed."""
-    INVENTORY = "inventory"
-    """A listing: it is there and has its size."""
-
-
 @dataclass(slots=True)
 class Ages:
-    """How long ago the copies of one store were verified, all by one grade and as deep: a histogram of whole hours."""
+    """How long ago copies of one store were looked at, by one grade and as deep: a histogram of whole hours."""
 
     store: str
     grade: str
@@ -128,7 +116,7 @@ class Holdings:
     stores: list[StoreFigures] = field(default_factory=list)
     ages: list[Ages] = field(default_factory=list)
     never: Counter[str] = field(default_factory=Counter)
-    """Good copies that no audit has verified, by store."""
+    """Good copies of which no audit has read every byte, by store."""
     unverified_since_start: Counter[str] = field(default_factory=Counter)
     """Copies of which nothing was verified since the period began, by store."""
     combinations: list[Combination] = field(default_factory=list)
@@ -176,6 +164,9 @@ class Run:
     counts: Mapping[str, int]
     root: str = ""
     """The Merkle root of the copies that it expected, if it says one."""
+    grade: str = ""
+    strata: tuple[Mapping[str, object], ...] = ()
+    """The parts of its sample, if it was one."""
 
     @property
     def closes(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from audits.pacing import Standing, standing
 from audits.reports.figures import FormatFigures, History, Holdings, LedgerFigures, Period, Spread
 from audits.reports.formats import formats_held
 from audits.reports.history import Kept, happened
@@ -35,10 +36,20 @@ class Report:
     ledger: LedgerFigures
     spreads: Sequence[Spread]
     shared: Sequence[Sharing]
+    standing: Standing
     incidents: Sequence[IncidentRow] = field(default_factory=list)
     """Those that are open, and those that were opened or closed in the period; the open ones first."""
     incident_count: int = 0
     open_incidents: int = 0
+
+    def limit_of(self, store: str) -> float:
+        """Return within how many days every copy on a store is to be verified."""
+        return next((one.max_age_days for one in self.standing.stores if one.store == store), float(self.max_age_days))
+
+    @property
+    def longest_limit(self) -> float:
+        """The longest of these times, in days."""
+        return max((one.max_age_days for one in self.standing.stores), default=float(self.max_age_days))
 
     def store_name(self, store: str) -> str:
         """Return the name of a store; its identifier if it is not attached any more."""
@@ -65,6 +76,7 @@ def gathered(
         history=happened(repository, period, local, kept),
         ledger=ledger_state(repository.ledger),
         spreads=spread,
+        standing=standing(repository),
         shared=shared,
         incidents=incidents,
         incident_count=count,

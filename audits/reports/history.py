@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from audits.reports.figures import Grade, Happening, History, Period, Run
+from audits.reports.figures import Happening, History, Period, Run
 from audits.reports.parquet import glance
 from audits.reports.tables import Cell
+from preservation.checking import Grade
 from preservation.ledger.events import EventType, Outcome, time_text
 from preservation.ledger.log import Ledger
 from preservation.repository import Repository
@@ -136,7 +137,15 @@ class _Tally:
     def closed(self, time: str, detail: Mapping[str, Any], _fine: bool) -> None:  # noqa: FBT001 - the same
         """An audit came to its end."""
         counts = {name: value for name, value in detail.items() if type(value) is int}
-        run = Run(str(detail.get("run", "")), time, counts, str(detail.get("root", "")))
+        strata = detail.get("sample", [])
+        run = Run(
+            str(detail.get("run", "")),
+            time,
+            counts,
+            root=str(detail.get("root", "")),
+            grade=str(detail.get("grade", Grade.BYTES)),
+            strata=tuple(strata) if isinstance(strata, list) else (),
+        )
         self.history.run_count += 1
         self.history.run_sums.update(counts)
         self.history.run_sums["open"] += not run.closes
@@ -144,7 +153,16 @@ class _Tally:
         parts = ("expected", "verified", "damaged", "missing", "unreadable", "skipped")
         reasons = ", ".join(f"{name}: {count}" for name, count in sorted(run.skipped.items()))
         more = tuple(counts.get(name, 0) for name in ("repaired", "unexpected", "lost", "findings", "bytes"))
-        line = (time, run.run, *(counts.get(part, 0) for part in parts), reasons, *more, run.closes, run.root)
+        line = (
+            time,
+            run.run,
+            run.grade,
+            *(counts.get(part, 0) for part in parts),
+            reasons,
+            *more,
+            run.closes,
+            run.root,
+        )
         self.kept("runs", line)
 
     def ingested(self, _time: str, detail: Mapping[str, Any], _fine: bool) -> None:  # noqa: FBT001 - the same

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
 
-from audits.reports.figures import HOUR, Ages, Combination, FondsFigures, Grade, Holdings, Period, StoreFigures
+from audits.reports.figures import HOUR, Ages, Combination, FondsFigures, Holdings, Period, StoreFigures
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import (
@@ -20,6 +20,7 @@ from preservation.catalog.rows import (
     RunRow,
     VersionRow,
 )
+from preservation.checking import Grade
 from preservation.fonds import described
 from preservation.ledger.events import time_text
 from preservation.repository import Repository
@@ -125,7 +126,7 @@ class _Tally:
             if copy.verified < start:
                 found.unverified_since_start[copy.store] += 1
             if copy.state == CopyState.GOOD:
-                self._take_age(copy, found)
+                self._take_ages(copy, found)
         here = {copy.store for copy in known}
         for name, figures in self.stores.items():
             figures.lacking += name not in here
@@ -134,16 +135,20 @@ class _Tally:
             counts[0] += 1
             counts[1] += pack.size
 
-    def _take_age(self, copy: CopyRow, found: Holdings) -> None:
-        if not copy.verified:
+    def _take_ages(self, copy: CopyRow, found: Holdings) -> None:
+        """Count how long ago every byte was read, and beside it how long ago the store was asked."""
+        if copy.verified:
+            self._take_age((copy.store, Grade.BYTES, copy.reach), copy.verified)
+        else:
             found.never[copy.store] += 1
-            return
-        grade = str(getattr(copy, "grade", "") or Grade.BYTES)
-        key = (copy.store, grade, copy.reach)
+        if copy.present:
+            self._take_age((copy.store, Grade.INVENTORY, ""), copy.present)
+
+    def _take_age(self, key: tuple[str, str, str], time: str) -> None:
         ages = self.ages.get(key)
         if ages is None:
             ages = self.ages[key] = Ages(*key)
-        ages.hours[self._hours(copy.verified)] += 1
+        ages.hours[self._hours(time)] += 1
 
     def _hours(self, verified: str) -> int:
         minute = verified[:16]

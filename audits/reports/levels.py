@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from audits.reports.figures import Grade
 from audits.reports.gathering import Report
-from audits.reports.verdict import overdue, weaker
+from audits.reports.verdict import overdue
+from preservation.checking import Grade
 from preservation.ledger.events import EventType
 from storage_backends.errors import marked
 
@@ -199,10 +199,10 @@ def _at_intervals(report: Report) -> Answer:
     held = report.holdings
     if not held.copies:
         return _shown(False, NOTHING)
-    behind = overdue(report) + weaker(report) + held.never.total() + held.bad
+    behind = overdue(report) + held.never.total() + held.bad
     text = marked("{fine} of {copies} copies were read in full and found right within {days} days")
-    fine = held.copies - behind
-    return _shown(not behind, text, fine=fine, copies=held.copies, days=report.max_age_days)
+    fine = max(0, held.copies - behind)
+    return _shown(not behind, text, fine=fine, copies=held.copies, days=round(report.longest_limit))
 
 
 def _audits(report: Report) -> Answer:

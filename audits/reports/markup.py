@@ -42,6 +42,11 @@ def code(value: object) -> Markup:
     return element("code", value)
 
 
+def stamp(value: object) -> Markup:
+    """Return a time, which stays on one line."""
+    return element("span", value, css="w")
+
+
 def table(
     head: Sequence[str],
     lines: Sequence[Sequence[object]],
@@ -55,11 +60,9 @@ def table(
     heads = joined(element("th", title, css=css, scope="col") for title, css in zip(head, aligned, strict=True))
     body = joined(_line(line, aligned) for line in lines)
     parts = [element("thead", element("tr", heads)), element("tbody", body)]
-    if len(lines) <= TOGETHER:
-        css = f"{css} together".strip()
-    if caption:
-        parts.insert(0, element("caption", caption))
-    return element("table", *parts, css=css)
+    together = "together" if len(lines) <= TOGETHER else ""
+    made = element("table", *parts, css=f"{css} {together}".strip())
+    return element("div", element("h3", caption), made, css=together) if caption else made
 
 
 def _line(line: Sequence[object], aligned: Sequence[str]) -> Markup:

@@ -65,7 +65,7 @@ def page(report: Report, language: Language) -> Iterator[str]:
     yield _key_figures(report, language)
     for number, (heading, content) in enumerate(SECTIONS, 1):
         label = [element("span", str(number), css="no"), say(heading)]
-        yield element("section", element("h2", *label), *content(report, language)) + "\n"
+        yield element("section", element("h2", *label), *content(report, language), id=f"s{number}") + "\n"
     yield _foot(language)
     yield "</main>\n</body>\n</html>\n"
 
@@ -95,13 +95,14 @@ def _judgement(report: Report, language: Language) -> Markup:
     verdict = headline(report, found)
     sign = Markup(f'<svg viewBox="0 0 24 24" width="34" height="34" aria-hidden="true">{SIGNS[verdict.weight]}</svg>')
     words = element("span", language.say(WORDS[verdict.weight]), css="word")
-    box = element(
-        "div", sign, element("p", words, _said(verdict, language)), css=f"verdict {verdict.weight}", role="note"
-    )
-    if not found:
+    said: list[object] = [words, _said(verdict, language)]
+    if verdict.command:
+        said.append(element("span", language.say(marked("Next command")), ": ", code(verdict.command), css="next"))
+    box = element("div", sign, element("p", *said), css=f"verdict {verdict.weight}", role="note")
+    if len(found) <= 1:
         return box
-    head = [language.say(marked("What should be looked at")), language.say(marked("Next command"))]
-    body = [[_said(one, language), code(one.command)] for one in found]
+    head = [language.say(marked("What else should be looked at")), language.say(marked("Next command"))]
+    body = [[_said(one, language), code(one.command)] for one in found[1:]]
     return joined([box, table(head, body, css="matters")])
 
 

@@ -10,11 +10,13 @@ from audits.reports.figures import Run
 from audits.reports.gathering import Report
 from audits.reports.history import DAYS_BY_MONTH, DAYS_BY_WEEK
 from audits.reports.language import MONTHS, Language
-from audits.reports.markup import Markup, code, element, joined, name, table
+from audits.reports.markup import Markup, code, element, joined, name, stamp, table
+from audits.sampling import Sample, Stratum
 from storage_backends.errors import marked
 
 VERDICTS = {
     "verified": marked("verified"),
+    "present": marked("there, not read"),
     "damaged": marked("damaged"),
     "missing": marked("missing"),
     "unreadable": marked("could not be read"),
@@ -30,6 +32,9 @@ REASONS = {
     "time": marked("the time was used up"),
     "bytes": marked("the bytes were used up"),
     "stopped": marked("told to stop"),
+    "not-read": marked("there and of the right size; the bytes were not read"),
+    "not-sampled": marked("not in the sample"),
+    "no-provider-checksum": marked("the store computes no digests, so nothing was looked at"),
 }
 ENDS = {
     "healed": marked("healed"),
@@ -79,9 +84,10 @@ def findings(report: Report, language: Language) -> Iterator[Markup]:
 
 def _checks(report: Report, language: Language) -> Markup:
     say = language.say
-    verdicts = ("verified", "damaged", "missing", "unreadable")
-    head = [say(marked("Store")), *(say(VERDICTS[one]).capitalize() for one in verdicts), say(marked("Read"))]
     checks = report.history.checks
+    found = {verdict for _, _, verdict in checks}
+    verdicts = [one for one in VERDICTS if one in found or one in {"verified", "damaged", "missing", "unreadable"}]
+    head = [say(marked("Store")), *(say(VERDICTS[one]).capitalize() for one in verdicts), say(marked("Read"))]
     body: list[list[object]] = []
     for store in sorted({store for store, _, _ in checks}, key=report.store_name):
         counts = [
@@ -89,7 +95,7 @@ def _checks(report: Report, language: Language) -> Markup:
         ]
         read = language.size(report.history.read[store])
         body.append([name(report.store_name(store)), *map(language.number, counts), read])
-    return table(head, body, numbers=range(1, 6))
+    return table(head, body, numbers=range(1, len(head)))
 
 
 def _over_time(report: Report, language: Language) -> Iterator[Markup]:
@@ -127,7 +133,7 @@ def _failures(report: Report, language: Language) -> Iterator[Markup]:
     head = [say(marked("When")), say(marked("What")), say(marked("Store")), say(marked("Pack"))]
     body = [
         [
-            language.iso_moment(one.time),
+            stamp(language.iso_moment(one.time)),
             say(VERDICTS.get(one.kind, one.kind)),
             name(report.store_name(one.store)),
             code(one.pack[:16] + "…"),
@@ -144,7 +150,12 @@ def _repairs(report: Report, language: Language) -> Iterator[Markup]:
     history = report.history
     head = [say(marked("When")), say(marked("What was wrong")), say(marked("Store")), say(marked("Pack"))]
     body = [
-        [language.iso_moment(one.time), one.detail, name(report.store_name(one.store)), code(one.pack[:16] + "…")]
+        [
+            stamp(language.iso_moment(one.time)),
+            one.detail,
+            name(report.store_name(one.store)),
+            code(one.pack[:16] + "…"),
+        ]
         for one in history.repairs
     ]
     yield table(head, body, caption=_caption(marked("Repairs"), len(body), history.repair_count, language))
@@ -159,7 +170,8 @@ def _caption(title: str, shown: int, count: int, language: Language) -> str:
 
 def _incidents(report: Report, language: Language) -> Iterator[Markup]:
     say = language.say
-    yield element("h3", say(marked("Incidents")))
+    shown = len(report.incidents)
+    yield element("h3", _caption(marked("Incidents"), shown, report.incident_count, language))
     if not report.incident_count:
         yield element(
             "p", say(marked("No incident is open, and none was opened or closed in this period.")), css="empty"
@@ -181,9 +193,8 @@ def _incidents(report: Report, language: Language) -> Iterator[Markup]:
             else f"{language.iso_moment(one.closed)} ({say(ENDS.get(one.how, one.how))})"
         )
         store = name(report.store_name(one.store) if one.store else "")
-        body.append([language.iso_moment(one.opened), what, store, language.number(one.most), end])
-    caption = _caption(marked("Incidents"), len(body), report.incident_count, language)
-    yield table(head, body, numbers=(3,), caption=caption if len(body) < report.incident_count else "")
+        body.append([stamp(language.iso_moment(one.opened)), what, store, language.number(one.most), end])
+    yield table(head, body, numbers=(3,))
 
 
 def coverage(report: Report, language: Language) -> Iterator[Markup]:
@@ -206,7 +217,7 @@ def coverage(report: Report, language: Language) -> Iterator[Markup]:
         ]
         body = [
             [
-                language.iso_moment(run.closed),
+                stamp(language.iso_moment(run.closed)),
                 *(number(run.counts.get(part, 0)) for part in parts),
                 _remarks(run, language),
             ]
@@ -233,7 +244,8 @@ _COVERAGE_NOTE = marked(
 
 
 def _remarks(run: Run, language: Language) -> str:
-    said = [f"{language.say(REASONS.get(reason, reason))}: {language.number(n)}" for reason, n in run.skipped.items()]
+    said = [_sampled(run, language)] if run.strata else []
+    said += [f"{language.say(REASONS.get(reason, reason))}: {language.number(n)}" for reason, n in run.skipped.items()]
     if not run.closes:
         said.append(language.say(marked("THE SUM DOES NOT CLOSE")))
     if run.counts.get("repaired"):
@@ -241,6 +253,19 @@ def _remarks(run: Run, language: Language) -> str:
     if run.counts.get("unexpected"):
         said.append(language.say(marked("unexpected items: {count}"), count=run.counts["unexpected"]))
     return "; ".join(said)
+
+
+def _sampled(run: Run, language: Language) -> str:
+    """Return what a sample says of the copies that were not read."""
+    numbers = ("population", "looked", "bad", "unreadable")
+    try:
+        strata = [Stratum(store="", age="", **{one: int(str(part[one])) for one in numbers}) for part in run.strata]
+    except (KeyError, ValueError):
+        return language.say(marked("a sample, whose figures could not be read"))
+    sample = Sample(tuple(strata))
+    text = marked("sample: bad {bad} of {looked}; of {population} copies at most {most} are bad (95 % confidence)")
+    bad = sample.bad + sample.unreadable
+    return language.say(text, bad=bad, looked=sample.looked, population=sample.population, most=sample.at_most)
 
 
 def _unseen(report: Report, language: Language) -> Iterator[Markup]:

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from audits.reports import charts
 from audits.reports.charts import Bar, Shade, bars, swatch
-from audits.reports.figures import Ages, FondsFigures, Grade, StoreFigures
+from audits.reports.figures import Ages, FondsFigures, StoreFigures
 from audits.reports.gathering import Report
 from audits.reports.language import DASH, DAY, Language
 from audits.reports.levels import GRADES
 from audits.reports.markup import Markup, code, element, joined, name, table
+from preservation.checking import Grade
 from preservation.formats.names import names_of
 from storage_backends.errors import marked
 
@@ -50,8 +51,9 @@ def _fonds(found: Sequence[FondsFigures], language: Language) -> Iterator[Markup
         yield element("p", say(marked("No fonds is open.")), css="empty")
         return
     largest = sorted(found, key=lambda one: (-one.stored, one.code))
-    if len(found) > 1 and any(one.stored for one in found):
-        lines = [Bar(one.code, [(charts.PLAIN, one.stored)], language.size(one.stored)) for one in largest[:BARS_SHOWN]]
+    drawn = [one for one in largest[:BARS_SHOWN] if one.stored]
+    if len(drawn) > 1:
+        lines = [Bar(one.code, [(charts.PLAIN, one.stored)], language.size(one.stored)) for one in drawn]
         title = say(marked("Stored bytes by fonds"))
         yield Markup(bars("fonds", title, _read_out(lines), lines))
     shown = largest[:FONDS_SHOWN]
@@ -178,19 +180,20 @@ def _stores(found: Sequence[StoreFigures], language: Language) -> Iterator[Marku
 
 def ages(report: Report, language: Language) -> Iterator[Markup]:
     """Yield how long ago the copies were verified, by store and grade of evidence."""
-    say, number = language.say, language.number
+    say = language.say
     held = report.holdings
     if not held.copies:
         yield element("p", say(marked("There is no copy yet.")), css="empty")
         return
-    limit = report.max_age_days
-    yield element(
-        "p",
-        say(marked("Every copy is to be read in full within {days} days. This is how long ago it was:"), days=limit),
-    )
+    limits = {report.limit_of(store.store) for store in held.stores}
+    text = marked("Every copy is to be read in full within {days} days. This is how long ago it was:")
+    if len(limits) > 1:
+        text = marked(
+            "Every copy is to be read in full within the time set for its store. This is how long ago it was:"
+        )
+    yield element("p", say(text, days=round(max(limits))))
+    yield _legend("ages", _shades(limits, language))
     lines = [_age_bar(store, report, language) for store in held.stores if store.copies]
-    shades = _shades(limit, language)
-    yield _legend("ages", shades)
     title = say(marked("Copies by the time since they were last read in full"))
     yield Markup(bars("ages", title, _read_out(lines), lines, whole=True))
     head = [
@@ -201,59 +204,70 @@ def ages(report: Report, language: Language) -> Iterator[Markup]:
         say(marked("Median")),
         say(marked("95 %")),
         say(marked("Oldest")),
-        say(marked("Over {days} d"), days=limit),
+        say(marked("Time set")),
+        say(marked("Late")),
     ]
-    body: list[list[object]] = []
-    for store in held.stores:
-        own = [one for one in held.ages if one.store == store.store]
-        body += [[name(store.name), *_age_cells(one, limit, language)] for one in own]
-        never = held.never[store.store]
-        dashes: list[object] = [DASH] * 4
-        if never or not own:
-            body.append([name(store.name), say(marked("never verified")), DASH, number(never), *dashes])
-        if store.bad:
-            body.append([name(store.name), say(marked("not good when last seen")), DASH, number(store.bad), *dashes])
-    yield table(head, body, numbers=range(3, 8))
+    body = [line for store in held.stores for line in _age_lines(store, report, language)]
+    yield table(head, body, numbers=range(3, 9))
     yield element("p", say(_GRADES_NOTE), css="note")
 
 
 _GRADES_NOTE = marked(
     "Each line stands on one kind of evidence, and they are never added up as one: “every byte read” is a digest "
     "computed here over the whole copy; a provider's checksum is the provider's word; a listing says only that "
-    "something is there. “From the medium” means that the bytes were seen not to come from this machine's memory. A "
-    "copy that was read back when it was written, and not since, counts as never verified."
+    "something of the right size is there, and a copy that was read can stand in such a line too. “From the medium” "
+    "means that the bytes were seen not to come from this machine's memory. A copy that was read back when it was "
+    "written, and not since, counts as never read in full."
 )
 
 
-def _age_cells(one: Ages, limit: int, language: Language) -> list[object]:
-    late = one.copies - one.within(limit * DAY)
+def _age_lines(store: StoreFigures, report: Report, language: Language) -> Iterator[list[object]]:
+    say, number = language.say, language.number
+    limit = report.limit_of(store.store)
+    dashes: list[object] = [DASH] * 5
+    own = [one for one in report.holdings.ages if one.store == store.store]
+    for one in own:
+        yield [name(store.name), *_age_cells(one, limit, language)]
+    never = report.holdings.never[store.store]
+    if never or not own:
+        yield [name(store.name), say(marked("never read in full")), DASH, number(never), *dashes]
+    if store.bad:
+        yield [name(store.name), say(marked("not good when last seen")), DASH, number(store.bad), *dashes]
+
+
+def _age_cells(one: Ages, limit: float, language: Language) -> list[object]:
+    is_read = one.grade == Grade.BYTES
     return [
         language.say(GRADES.get(Grade(one.grade), one.grade) if one.grade in set(Grade) else one.grade),
-        language.say(REACHES.get(one.reach, one.reach)),
+        language.say(REACHES.get(one.reach, one.reach)) if is_read else DASH,
         language.number(one.copies),
         language.days(one.quantile(0.5)),
         language.days(one.quantile(0.95)),
         language.days(one.oldest),
-        language.number(late),
+        language.days(limit * DAY) if is_read else DASH,
+        language.number(one.copies - one.within(limit * DAY)) if is_read else DASH,
     ]
 
 
-def _shades(limit: int, language: Language) -> list[tuple[Shade, str]]:
+def _shades(limits: set[float], language: Language) -> list[tuple[Shade, str]]:
     say = language.say
+    if len(limits) == 1:
+        (limit,) = limits
+        parts = [say(marked("up to {days} d"), days=round(limit * third / 3)) for third in (1, 2, 3)]
+    else:
+        parts = [say(text) for text in (marked("up to a third"), marked("up to two thirds"), marked("in time"))]
     return [
-        (charts.FINE, say(marked("up to {days} d"), days=limit // 3)),
-        (charts.GOOD, say(marked("up to {days} d"), days=2 * limit // 3)),
-        (charts.FAIR, say(marked("up to {days} d"), days=limit)),
-        (charts.LATE, say(marked("longer ago"))),
-        (charts.NEVER, say(marked("never, or not every byte"))),
+        *zip((charts.FINE, charts.GOOD, charts.FAIR), parts, strict=True),
+        (charts.LATE, say(marked("late"))),
+        (charts.NEVER, say(marked("never read in full"))),
         (charts.BAD, say(marked("not good"))),
     ]
 
 
 def _age_bar(store: StoreFigures, report: Report, language: Language) -> Bar:
-    limit = report.max_age_days
+    limit = report.limit_of(store.store) * DAY
     read = [one for one in report.holdings.ages if one.store == store.store and one.grade == Grade.BYTES]
-    within = [sum(one.within(days * DAY) for one in read) for days in (limit // 3, 2 * limit // 3, limit)]
+    within = [sum(one.within(limit * third / 3) for one in read) for third in (1, 2, 3)]
     total = sum(one.copies for one in read)
     parts = [
         (charts.FINE, within[0]),

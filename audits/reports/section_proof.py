@@ -9,6 +9,7 @@ from audits.reports.ledger_state import fingerprint
 from audits.reports.levels import AREAS, LEVELS, SOURCE, Judged, Standing, State, standings
 from audits.reports.markup import Markup, element, joined, name, table
 from preservation.ledger.events import EventType
+from preservation.stores import Sharing
 from storage_backends.errors import marked
 
 SPREADS_SHOWN = 8
@@ -52,10 +53,9 @@ def independence(report: Report, language: Language) -> Iterator[Markup]:
         label = say(marked("further combinations, no worse: {count}"), count=len(rest))
         body.append([label, number(sum(one.packs for one in rest)), *[DASH] * 7])
     yield table(head, body, numbers=range(1, 9))
-    for one in report.shared:
-        what = say(SHARED.get(one.what, one.what))
-        text = marked("{first} and {second} share a {what}: if it fails, both are gone.")
-        yield element("p", say(text, first=one.first, second=one.second, what=what))
+    shared = [_shared(one, language) for one in report.shared[:SPREADS_SHOWN]]
+    if shared:
+        yield element("p", joined(joined([Markup("<br>") if place else "", text]) for place, text in enumerate(shared)))
     policy = report.policy
     text = marked(
         "The policy asks for at least so many copies: {copies}, sites: {sites}, kinds of media: {media}, "
@@ -80,6 +80,12 @@ def _spread_line(one: Spread, language: Language) -> list[object]:
     differences = (one.devices, one.sites, one.vendors, one.admin_domains)
     known = ["?" if count is None else number(count) for count in differences]
     return [stores, number(one.packs), number(one.copies), *known, number(one.media), number(one.effective)]
+
+
+def _shared(one: Sharing, language: Language) -> str:
+    what = language.say(SHARED.get(one.what, one.what))
+    text = marked("{first} and {second} share a {what}: if it fails, both are gone.")
+    return language.say(text, first=one.first, second=one.second, what=what)
 
 
 def levels(report: Report, language: Language) -> Iterator[Markup]:

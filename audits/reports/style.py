@@ -46,7 +46,7 @@ h2 .no {{ color: {WOOD}; margin-right: 2mm; }}
 h3 {{ font-size: 10pt; margin: 4.5mm 0 1.2mm; break-after: avoid; }}
 p {{ margin: 0 0 2mm; max-width: 165mm; }}
 .soft, .note {{ color: #5b6570; }}
-.note {{ font-size: 8pt; line-height: 1.4; break-inside: avoid; }}
+.note {{ font-size: 8pt; line-height: 1.4; break-inside: avoid; break-before: avoid; }}
 .brand {{ display: flex; justify-content: space-between; font-size: 8pt; letter-spacing: 0.06em;
   text-transform: uppercase;
   color: {WOOD}; border-top: 2.2pt solid {WOOD}; padding-top: 1.6mm; margin-bottom: 6mm; }}
@@ -54,11 +54,12 @@ dl.title {{ display: grid; grid-template-columns: 1.35fr 1fr; gap: 0 8mm; margin
 dl.title div {{ display: flex; border-bottom: 0.4pt solid #c9cdd2; padding: 1mm 0; }}
 dl.title dt {{ color: #5b6570; flex: 0 0 21mm; }}
 dl.title dd {{ margin: 0; flex: 1; min-width: 0; overflow-wrap: anywhere; }}
-.verdict {{ display: flex; border: 0.6pt solid #20262e; border-left: 4pt solid #20262e; padding: 3.2mm 4mm;
-  margin: 0 0 4mm;
+.verdict {{ border: 0.6pt solid #20262e; border-left: 4pt solid #20262e; padding: 3.2mm 4mm; margin: 0 0 4mm;
   break-inside: avoid; }}
-.verdict svg {{ flex: 0 0 9mm; width: 9mm; height: 9mm; margin-right: 4mm; }}
-.verdict p {{ font-size: 12.5pt; line-height: 1.3; margin: 0; align-self: center; }}
+  break-inside: avoid; }}
+.verdict svg {{ float: left; width: 9mm; height: 9mm; margin: 0.6mm 0 0; }}
+.verdict p {{ font-size: 12.5pt; line-height: 1.3; margin: 0 0 0 13mm; min-height: 10mm; }}
+.verdict .next {{ display: block; margin-top: 1mm; font: 8.5pt {SANS}; }}
 .verdict .word {{ display: block; margin-bottom: 0.6mm; font: 600 7.5pt {SANS}; letter-spacing: 0.08em;
   text-transform: uppercase; }}
 .verdict.good {{ border-left-color: #3f5f4c; }} .verdict.good .word {{ color: #3f5f4c; }}
@@ -70,9 +71,9 @@ dl.title dd {{ margin: 0; flex: 1; min-width: 0; overflow-wrap: anywhere; }}
 .figure b {{ display: block; font-size: 14pt; line-height: 1.2; white-space: nowrap; }}
 .figure span {{ font-size: 7.5pt; color: #5b6570; display: block; line-height: 1.3; }}
 table {{ border-collapse: collapse; width: 100%; margin: 0 0 3mm; font-size: 8.3pt; line-height: 1.35; }}
-caption {{ text-align: left; font-weight: 600; padding: 0 0 1mm; }}
 thead {{ display: table-header-group; }}
-tr, table.together {{ break-inside: avoid; }}
+tr, table.together, div.together, #s8 {{ break-inside: avoid; }}
+.w {{ white-space: nowrap; }}
 th, td {{ text-align: left; vertical-align: top; padding: 0.9mm 1.6mm; border-bottom: 0.4pt solid #dcdfe2;
   font-weight: normal;
   overflow-wrap: anywhere; }}
@@ -92,8 +93,8 @@ pre {{ margin: 0 0 2mm; padding: 2.4mm 3mm; border: 0.5pt solid #c9cdd2; backgro
   white-space: pre-wrap; overflow-wrap: anywhere; break-inside: avoid; }}
 .fingerprint {{ font: 600 12.5pt {MONO}; letter-spacing: 0.03em; margin: 0 0 2mm; }}
 svg.chart {{ display: block; width: 100%; height: auto; margin: 0 0 1.5mm; break-inside: avoid; }}
-.legend {{ font-size: 7.8pt; color: #20262e; margin: 0 0 2.5mm; break-after: avoid; }}
-.legend span {{ white-space: nowrap; margin-right: 4mm; }}
+.legend {{ font-size: 7.5pt; color: #20262e; margin: 0 0 2.5mm; break-after: avoid; }}
+.legend span {{ white-space: nowrap; margin-right: 3.4mm; }}
 .swatch {{ width: 3.6mm; height: 3mm; vertical-align: -0.4mm; margin-right: 1.2mm; }}
 .empty {{ color: #5b6570; font-style: italic; }}
 .matters {{ margin: 0 0 4mm; }}

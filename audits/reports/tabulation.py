@@ -12,7 +12,15 @@ from preservation.ledger.events import time_text
 FAILURES = (("time", str), ("verdict", str), ("store", str), ("pack", str), ("run", str))
 REPAIRS = (("time", str), ("store", str), ("pack", str), ("damage", str))
 RUNS = (
-    *(("closed", str), ("run", str), ("expected", int), ("verified", int), ("damaged", int), ("missing", int)),
+    *(
+        ("closed", str),
+        ("run", str),
+        ("evidence", str),
+        ("expected", int),
+        ("verified", int),
+        ("damaged", int),
+        ("missing", int),
+    ),
     *(("unreadable", int), ("skipped", int), ("skipped_why", str), ("repaired", int), ("unexpected", int)),
     *(("lost_objects", int), ("findings", int), ("bytes_read", int), ("sum_closes", bool), ("root", str)),
 )
@@ -41,7 +49,7 @@ def tables_of(report: Report, spools: Mapping[str, Spool]) -> Iterator[Table]:
 
 _AGES = (
     *(("store", str), ("store_id", str), ("evidence", str), ("reach", str), ("copies", int), ("median_days", float)),
-    *(("p95_days", float), ("oldest_days", float), ("over_limit", int)),
+    *(("p95_days", float), ("oldest_days", float), ("late", int)),
 )
 _CHECKS = (("store", str), ("store_id", str), ("evidence", str), ("verdict", str), ("copies", int))
 _OVER_TIME = (
@@ -109,10 +117,10 @@ def _held(report: Report) -> Iterator[Table]:
 
 
 def _ages(report: Report) -> Iterator[tuple[Cell, ...]]:
-    held, limit = report.holdings, report.max_age_days * DAY
+    held = report.holdings
     for one in held.ages:
         spans = [round(seconds / DAY, 2) for seconds in (one.quantile(0.5), one.quantile(0.95), one.oldest)]
-        late = one.copies - one.within(limit)
+        late = one.copies - one.within(report.limit_of(one.store) * DAY)
         yield (report.store_name(one.store), one.store, one.grade, one.reach, one.copies, *spans, late)
     for store, count in sorted(held.never.items()):
         yield (report.store_name(store), store, "never", "", count, None, None, None, None)

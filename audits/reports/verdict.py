@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from audits.reports.figures import Grade
 from audits.reports.gathering import Report
 from audits.reports.language import DAY
+from preservation.checking import Grade
 from storage_backends.errors import marked
 
 
@@ -46,19 +46,15 @@ def headline(report: Report, found: Sequence[Matter]) -> Matter:
         Weight.GOOD,
         "proven",
         marked("Every copy was read in full within the last {days} days and found right: {copies} of {copies}."),
-        {"copies": held.copies, "days": report.max_age_days},
+        {"copies": held.copies, "days": round(report.longest_limit)},
     )
 
 
 def overdue(report: Report) -> int:
-    """Return how many good copies were verified, byte by byte, but longer ago than they may be."""
-    limit = report.max_age_days * DAY
-    return sum(one.copies - one.within(limit) for one in report.holdings.ages if one.grade == Grade.BYTES)
-
-
-def weaker(report: Report) -> int:
-    """Return how many good copies were verified only by something less than reading them."""
-    return sum(one.copies for one in report.holdings.ages if one.grade != Grade.BYTES)
+    """Return how many good copies were read in full longer ago than they may be, for their store or their fonds."""
+    read = [one for one in report.holdings.ages if one.grade == Grade.BYTES]
+    late = sum(one.copies - one.within(report.limit_of(one.store) * DAY) for one in read)
+    return max(late, sum(one.overdue for one in report.standing.stores))
 
 
 def _bad(report: Report) -> Iterator[Matter]:
@@ -94,19 +90,24 @@ def _attention(report: Report) -> Iterator[Matter]:
         yield Matter(Weight.ATTENTION, "away", text, {"count": len(away), "names": ", ".join(away)}, "mocban doctor")
     late = overdue(report)
     if late:
-        text = marked("Verification is late. Copies last read in full more than {days} days ago: {count} of {copies}.")
-        values = {"count": late, "copies": held.copies, "days": report.max_age_days}
+        text = marked("Verification is late. Copies not read in full in the time set for them: {count} of {copies}.")
+        values = {"count": late, "copies": held.copies}
         yield Matter(Weight.ATTENTION, "late", text, values, "mocban audit")
     never = held.never.total()
     if never:
-        text = marked("Not all is proven. Copies that no audit has verified yet: {count} of {copies}.")
+        text = marked("Not all is proven. Copies that no audit has read in full yet: {count} of {copies}.")
         yield Matter(Weight.ATTENTION, "never", text, {"count": never, "copies": held.copies}, "mocban audit")
-    if weaker(report):
-        text = marked("Not all is proven. Copies that rest on less than reading every byte: {count} of {copies}.")
-        yield Matter(Weight.ATTENTION, "weaker", text, {"count": weaker(report), "copies": held.copies}, "mocban audit")
     if report.open_incidents:
         text = marked("Open incidents: {count}.")
         yield Matter(Weight.ATTENTION, "incidents", text, {"count": report.open_incidents}, "mocban incident list")
+    if report.standing.stopped_days is not None:
+        text = marked("The service that verifies the copies is not at work; without it no deadline is kept.")
+        yield Matter(Weight.ATTENTION, "service", text, {}, "mocban serve")
+    coming = [one for one in report.standing.stores if one.forecast]
+    if coming:
+        text = marked("Deadlines will be missed if all goes on as it does: {names}.")
+        names = ", ".join(one.name for one in coming)
+        yield Matter(Weight.ATTENTION, "forecast", text, {"names": names}, "mocban audit")
     if not held.stores:
         text = marked("There is no store: nothing can be kept.")
         yield Matter(Weight.ATTENTION, "no-store", text, {}, "mocban store add NAME URL --site SITE")

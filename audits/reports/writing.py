@@ -87,12 +87,11 @@ def write(
 def _period(repository: Repository, language: Language, start: datetime | None, end: datetime | None) -> Period:
     now = repository.world.now()
     until = min(end, now) if end is not None else now
-    if start is None:
-        born = next(repository.ledger.records(0, 1)).time
-        start = max(min(born, until), until - timedelta(days=DAYS))
-    if start >= until and end is not None:
+    born = next(repository.ledger.records(0, 1)).time
+    since = max(start if start is not None else until - timedelta(days=DAYS), born)
+    if start is not None and end is not None and start >= end:
         raise ReportPeriodError(start=language.date(start), end=language.date(end))
-    return Period(start, until, now)
+    return Period(min(since, until), until, now)
 
 
 def _written(path: str, text: str, *, pdf: bool) -> None:
