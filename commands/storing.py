@@ -1,9 +1,11 @@
 """``store``: where the copies lie."""
 
+from dataclasses import replace
+
 import click
 
 from commands.printing import note, say, say_table, warn, write_json
-from commands.shaping import command, json_option
+from commands.shaping import byte_count, command, json_option
 from commands.surroundings import Call
 from commands.wording import _, time_text
 from storage_backends.errors import marked
@@ -12,13 +14,15 @@ from storage_backends.errors import marked
 @command(
     "store add",
     details=_(
-        "URL is file:///absolute/folder. SITE is where the store stands: copies at different sites survive a fire. "
+        "URL is file:///absolute/folder for a disk, and tape+image:///absolute/folder for image cartridges: files that "
+        "stand for tapes. SITE is where the store stands: copies at different sites survive a fire. "
         "Adding a store again under its name at another place says that it has moved. Existing packs come to a new "
         "store with 'mocban replicate'."
     ),
     examples=(
         "mocban -C archive store add disk1 file:///mnt/disk1 --site hanoi",
         "mocban -C archive store add disk2 file:///mnt/disk2 --site hue --vendor wd --admin-domain province",
+        "mocban -C archive store add tape1 tape+image:///mnt/tapes --site hue --cartridges 3 --capacity 12G",
     ),
 )
 @click.argument("name")
@@ -26,15 +30,47 @@ from storage_backends.errors import marked
 @click.option("--site", required=True, help=_("Where it stands, in a word of yours."))
 @click.option("--vendor", default="", help=_("Who made it, in a word of yours."))
 @click.option("--admin-domain", default="", help=_("Who administers it, in a word of yours."))
+@click.option(
+    "--cartridges",
+    metavar="COUNT",
+    type=click.IntRange(min=1),
+    help=_("Tape only: label so many cartridges; fewer than there are changes nothing. Without it, 3."),
+)
+@click.option(
+    "--capacity", metavar="SIZE", type=byte_count, help=_("Tape only: what each new cartridge takes. Without it, 12G.")
+)
 @json_option
 @click.pass_obj
 def store_add_command(
-    call: Call, name: str, url: str, *, site: str, vendor: str, admin_domain: str, as_json: bool
+    call: Call,
+    name: str,
+    url: str,
+    *,
+    site: str,
+    vendor: str,
+    admin_domain: str,
+    cartridges: int | None,
+    capacity: int | None,
+    as_json: bool,
 ) -> None:
     """Attach a store."""
     from preservation.attachment import add  # noqa: PLC0415 - help does without it
+    from storage_backends.tape.cartridges import Cartridges  # noqa: PLC0415 - the same
 
-    row, shared = add(call.writing(), name, url, site=site, vendor=vendor, admin_domain=admin_domain)
+    wanted = Cartridges()
+    if cartridges is not None:
+        wanted = replace(wanted, count=cartridges)
+    if capacity is not None:
+        wanted = replace(wanted, capacity=capacity)
+    row, shared = add(
+        call.writing(),
+        name,
+        url,
+        site=site,
+        vendor=vendor,
+        admin_domain=admin_domain,
+        cartridges=None if cartridges is None and capacity is None else wanted,
+    )
     for one in shared:
         warn(
             marked("{first} and {second} share a {what}: one failure can take both; put them on different disks"),

@@ -13,6 +13,7 @@ from preservation.stores import Sharing, all_open, attached, good_holders, satis
 from storage_backends import locations
 from storage_backends.backend import StorageProfile
 from storage_backends.errors import MocbanError, marked
+from storage_backends.tape.cartridges import Cartridges
 
 
 class StoreExistsError(MocbanError):
@@ -31,11 +32,18 @@ class StoreNeededError(MocbanError):
 
 
 def add(
-    repository: Repository, name: str, url: str, *, site: str, vendor: str = "", admin_domain: str = ""
+    repository: Repository,
+    name: str,
+    url: str,
+    *,
+    site: str,
+    vendor: str = "",
+    admin_domain: str = "",
+    cartridges: Cartridges | None = None,
 ) -> tuple[StoreRow, list[Sharing]]:
     """Attach a store, or tell where a known one has gone; return it and what it shares with others.
 
-    Adding the same store again changes nothing.
+    Adding the same store again changes nothing, but for ``cartridges``: a store on tape that has fewer gets more.
 
     Raises:
         StoreExistsError: the name stands for another store, or the place belongs to another repository's store.
@@ -47,6 +55,8 @@ def add(
         by_id = {row.store: row for row in rows.every(view, StoreRow)}
     found = locations.stored_id(url)
     if found is not None and found in by_id:
+        if medium == "tape":  # what came out of a fire may lack what a store needs beside its cartridges
+            locations.initialise_store(url, found, cartridges and _labelled(repository, cartridges))
         return _known_again(repository, by_id[found], name, url)
     if name in by_name:
         raise StoreExistsError(name=name, reason=f"this name stands for a store at {by_name[name].url} already")
@@ -63,8 +73,16 @@ def add(
         state=StoreState.ATTACHED,
         added="",
     )
-    locations.initialise_store(url, row.store)
+    if medium == "tape":
+        cartridges = _labelled(repository, cartridges or Cartridges())
+    locations.initialise_store(url, row.store, cartridges)
     return _attached(repository, EventType.STORE_ADDED, row)
+
+
+def _labelled(repository: Repository, cartridges: Cartridges) -> Cartridges:
+    """Return what is to be made, with what the labels say of the repository."""
+    written = repository.world.now().date().isoformat()
+    return dataclasses.replace(cartridges, repository=repository.configuration.repository, written=written)
 
 
 def _holds_something(url: str, store: str) -> bool:

@@ -14,6 +14,7 @@ from preservation.catalog import rows
 from preservation.catalog.rows import AttestationRow, FondsRow
 from preservation.configuration import FILE_NAME
 from preservation.fixity import CHUNK, blake3_hex
+from preservation.flushing import flushed, is_waiting
 from preservation.ledger.errors import NoteError
 from preservation.ledger.keys import LOG_PUBLIC_FILE, LOG_VERIFIER_FILE, ROOT_VERIFIER_FILE, current_verifiers
 from preservation.ledger.layout import (
@@ -34,7 +35,7 @@ from preservation.recovery_texts import RESTORE_SCRIPT, STORE_README
 from preservation.repository import Repository
 from preservation.sidecars import description_name
 from preservation.stores import Store, satisfies, sharings
-from storage_backends.backend import StorageBackend
+from storage_backends.backend import Flushing, StorageBackend
 from storage_backends.errors import (
     KeyMissingError,
     MocbanError,
@@ -69,23 +70,35 @@ class Evidence:
     failures: dict[str, MocbanError] = field(default_factory=dict)
 
 
-def push(repository: Repository, stores: Sequence[Store]) -> Evidence:
-    """Sign a checkpoint and bring every store up to date; a store that cannot take it is told, not waited for."""
+def push(repository: Repository, stores: Sequence[Store], *, flush: bool = False) -> Evidence:
+    """Sign a checkpoint and bring every store up to date; a store that cannot take it is told, not waited for.
+
+    What is staged on a store is not on its medium, so the store does not count; with ``flush`` it is brought there.
+    """
     with repository.ledger.writing(repository.world.wait_seconds) as writer:
         writer.seal_if_due()
         writer.checkpoint()
     reached: list[Store] = []
     failures: dict[str, MocbanError] = {}
+    waiting: list[str] = []
     for store in stores:
         try:
             if store.backend is None:
                 raise store.failure or StoreUnavailableError(place=store.row.url, reason="not open")
             bring_up_to_date(repository, store.backend)
-            reached.append(store)
+            if flush and isinstance(store.backend, Flushing):
+                failure = flushed(store.backend, {}).failure
+                if failure is not None:
+                    failures[store.name] = failure
+            if is_waiting(store.backend):
+                waiting.append(store.name)
+            else:
+                reached.append(store)
         except StorageError as error:
             failures[store.name] = error
     enough = satisfies(repository.configuration.policy, [store.row for store in reached], sharings(reached))
-    _drop_sealed(repository, reached, failures)
+    if not waiting:
+        _drop_sealed(repository, reached, failures)
     return Evidence([store.name for store in reached], enough, failures)
 
 

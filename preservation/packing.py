@@ -24,6 +24,8 @@ from storage_backends.backend import (
     Reader,
     Recalling,
     Replacing,
+    Rewriting,
+    Source,
     StorageBackend,
 )
 from storage_backends.errors import (
@@ -32,6 +34,7 @@ from storage_backends.errors import (
     MocbanError,
     ReadFailureError,
     StorageError,
+    StoreRefusesError,
     StoreUnavailableError,
     marked,
 )
@@ -161,6 +164,8 @@ def adopted(backend: StorageBackend, key: str, fixity: Fixity) -> tuple[Item, Re
 
 def set_aside(backend: StorageBackend, key: str) -> str:
     """Move what lies under ``key`` to the quarantine; return where it lies now. The bytes are kept, never deleted."""
+    if isinstance(backend, Rewriting):
+        raise StoreRefusesError(place=backend.place, reason="this medium keeps what it has where it is")
     item = backend.stat(key)
     place = quarantine_key(key, item.generation)
     # It lies there already if an earlier attempt was stopped between this line and the next.
@@ -194,6 +199,8 @@ def put_item(backend: StorageBackend, key: str, data: bytes) -> None:
                 return
         if isinstance(backend, Replacing):
             backend.replace(key, backend.stat(key), len(data), io.BytesIO(data))
+        elif isinstance(backend, Rewriting):
+            backend.rewrite(key, backend.stat(key), len(data), io.BytesIO(data))
         else:
             raise
 
@@ -276,13 +283,24 @@ def copied(source: StorageBackend, target: Store, key: str, fixity: Fixity) -> L
                 return Landed(target, draft.commit(key), reach)
             finally:
                 draft.abort()
-        _make_room(backend, key)
-        item = backend.write(key, fixity.size, checked)
+        item = write_anew(backend, key, fixity.size, checked)
     if isinstance(backend, Recalling):
         backend.recall([key])
     with backend.read(key, fresh=True) as back:
         check_reader(back, fixity, what=key)
         return Landed(target, item, back.reach)
+
+
+def write_anew(backend: StorageBackend, key: str, size: int, source: Source) -> Item:
+    """Write an item; what lies under its key, and is wrong, is set aside or, where it must stay, counts no longer."""
+    if not isinstance(backend, Rewriting):
+        _make_room(backend, key)
+        return backend.write(key, size, source)
+    try:
+        before = backend.stat(key)
+    except KeyMissingError:
+        return backend.write(key, size, source)
+    return backend.rewrite(key, before, size, source)
 
 
 def _make_room(backend: StorageBackend, key: str) -> None:

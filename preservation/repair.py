@@ -15,6 +15,7 @@ from preservation.catalog.catalog import View
 from preservation.catalog.rows import PackRow, PackState, StoreRow, StoreState
 from preservation.checking import Verdict, diagnosis
 from preservation.fixity import BLOCK, CHUNK, Fixity, Measuring, blake3_hex, block_digests, measure
+from preservation.flushing import rewritten
 from preservation.joining import Copy, Joined, Place, joined
 from preservation.ledger.events import Event, EventType
 from preservation.packing import (
@@ -35,7 +36,7 @@ from preservation.packs.writer import PackWriter
 from preservation.repository import Repository
 from preservation.sidecars import blocks_name, index_name
 from preservation.stores import Store
-from storage_backends.backend import Draft, Drafting, StorageBackend
+from storage_backends.backend import Draft, Drafting, Item, Reach, Rewriting, StorageBackend
 from storage_backends.errors import (
     KeyMissingError,
     MocbanError,
@@ -140,8 +141,36 @@ def _replace(repository: Repository, pack: PackRow, bad: Bad, pieces: Iterator[b
     backend = bad.store.backend
     assert backend is not None
     key, fixity = layout.pack_key(pack.fonds, pack.pack), Fixity(pack.size, pack.pack)
-    if not isinstance(backend, Drafting):
+    if isinstance(backend, Drafting):
+        item, reach, kind, place = _put_beside(repository, pack, bad, pieces)
+    elif isinstance(backend, Rewriting):
+        (item, reach), kind, place = rewritten(backend, key, fixity, pieces), str(bad.verdict), ""
+    else:
         raise NotRepairableError(pack=pack.pack, reason=f"{bad.store.name} cannot write beside what is there")
+    repository.record(
+        [
+            repository.event(
+                EventType.REPAIR,
+                fonds=pack.fonds,
+                pack=pack.pack,
+                store=bad.store.row.store,
+                generation=item.generation,
+                reach=str(reach),
+                damage=kind,
+                quarantine=place,
+            )
+        ]
+    )
+    healed.stores[bad.store.name] = kind
+
+
+def _put_beside(
+    repository: Repository, pack: PackRow, bad: Bad, pieces: Iterator[bytes]
+) -> tuple[Item, Reach, str, str]:
+    """Write the right bytes beside the wrong ones, read them back, swap; return also what was wrong and where it is."""
+    backend, key, fixity = bad.store.backend, layout.pack_key(pack.fonds, pack.pack), Fixity(pack.size, pack.pack)
+    assert backend is not None
+    assert isinstance(backend, Drafting)
     draft = backend.create()
     try:
         kind = str(bad.verdict)
@@ -158,24 +187,9 @@ def _replace(repository: Repository, pack: PackRow, bad: Bad, pieces: Iterator[b
         place = ""
         with suppress(KeyMissingError):
             place = _out_of_the_way(backend, key)
-        item = draft.commit(key)
+        return draft.commit(key), reach, kind, place
     finally:
         draft.abort()
-    repository.record(
-        [
-            repository.event(
-                EventType.REPAIR,
-                fonds=pack.fonds,
-                pack=pack.pack,
-                store=bad.store.row.store,
-                generation=item.generation,
-                reach=str(reach),
-                damage=kind,
-                quarantine=place,
-            )
-        ]
-    )
-    healed.stores[bad.store.name] = kind
 
 
 def _out_of_the_way(backend: StorageBackend, key: str) -> str:

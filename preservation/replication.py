@@ -1,6 +1,6 @@
 """Replication: every pack on every store, verified at both ends; catches up with stores that were away or are new."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -9,6 +9,7 @@ from preservation.catalog.catalog import View
 from preservation.catalog.rows import CopyRow, CopyState, PackRow, PackState, StoreRow, VersionRow
 from preservation.evidence import push
 from preservation.fixity import Fixity, FixityMismatchError
+from preservation.flushing import flushed
 from preservation.housekeeping import clean
 from preservation.packing import Landed, adopted, copied, copy_event, put_sidecars
 from preservation.packs.layout import pack_key
@@ -16,7 +17,11 @@ from preservation.repair import sidecar
 from preservation.repository import Repository
 from preservation.stopping import StoppedError
 from preservation.stores import Sharing, Store, all_open, attached, good_holders, satisfies, sharings
-from storage_backends.errors import MocbanError, StorageError, StoreUnavailableError
+from storage_backends.backend import Flushing
+from storage_backends.errors import MocbanError, StorageError, StoreFullError, StoreUnavailableError
+
+WINDOW = 32 << 30
+"""Bytes that are staged before they are brought to a medium such as tape (32 GiB), so that it streams."""
 
 
 @dataclass(slots=True)
@@ -48,7 +53,7 @@ def replicate(repository: Repository, told: Callable[[int, int], None]) -> Repli
                     result.failures.update(filled.failures)
             if repository.world.stopping():
                 raise StoppedError
-            evidence = push(repository, stores)
+            evidence = push(repository, stores, flush=True)
             result.failures.update(evidence.failures)
             shared = sharings(stores)
     with repository.reading() as view:
@@ -67,9 +72,11 @@ def _fill(
     repository: Repository, view: View, stores: Sequence[Store], target: Store, told: Callable[[int, int], None]
 ) -> Replicated:
     result = Replicated()
+    gathered: dict[str, tuple[PackRow, Landed]] = {}
+    size = 0
     for pack in wanting(view, target.row):
         if repository.world.stopping():
-            break
+            return result  # what is staged stays staged
         if target.backend is None:
             result.failures[target.name] = target.failure or StoreUnavailableError(place=target.row.url, reason="away")
             break
@@ -81,11 +88,41 @@ def _fill(
                 break
             continue
         _with_sidecars(repository, stores, target, pack)
+        gathered[landed.item.key] = pack, landed
+        size += pack.size
+        if isinstance(target.backend, Flushing) and size < WINDOW:
+            continue
+        _record(repository, target, gathered, result, told)
+        gathered, size = {}, 0
+        if isinstance(result.failures.get(target.name), StoreFullError):
+            break
+    if gathered:
+        _record(repository, target, gathered, result, told)
+    return result
+
+
+def _record(
+    repository: Repository,
+    target: Store,
+    gathered: Mapping[str, tuple[PackRow, Landed]],
+    result: Replicated,
+    told: Callable[[int, int], None],
+) -> None:
+    """Record the copies; of a store that gathers what is written, those that came back right from its medium."""
+    copies = {key: landed for key, (_, landed) in gathered.items()}
+    if isinstance(target.backend, Flushing):
+        done = flushed(target.backend, {key: Fixity(pack.size, pack.pack) for key, (pack, _) in gathered.items()})
+        if done.failure is not None:
+            result.failures[target.name] = done.failure
+        waiting = {item.key for item in target.backend.staged()}
+        copies = {key: landed for key, landed in copies.items() if key not in waiting}
+        copies |= {key: Landed(target, *found) for key, found in done.proven.items()}
+    for key, landed in copies.items():
+        pack, _ = gathered[key]
         repository.record([copy_event(repository, pack.fonds, Fixity(pack.size, pack.pack), landed)])
         result.copied += 1
         result.bytes += pack.size
         told(1, pack.size)
-    return result
 
 
 def _copied_from_any(view: View, stores: Sequence[Store], target: Store, pack: PackRow) -> Landed:

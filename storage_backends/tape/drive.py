@@ -5,7 +5,7 @@ and the record in it are kept beside them, for drives that cannot locate a block
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from storage_backends.backend import Reach
 from storage_backends.errors import NotRecalledError, StorageError, StoreUnavailableError, TransientError, marked
@@ -100,12 +100,6 @@ class NoLabelError(StoreUnavailableError):
     """A cartridge has no label that can be read."""
 
     template = marked("{place}: the label of cartridge {barcode} cannot be read ({reason})")
-
-
-class CartridgesError(StorageError):
-    """The cartridges that were asked for cannot be made."""
-
-    template: ClassVar[str] = marked("{place}: cartridges cannot be labelled: {reason}")
 
 
 FILEMARK = None

@@ -5,9 +5,9 @@ says which cartridge this is. File 0 says who a cartridge is, never what is on i
 """
 
 import json
-import re
 from dataclasses import asdict, dataclass
 
+from storage_backends.tape.cartridges import BARCODE
 from storage_backends.tape.drive import (
     FILEMARK,
     RECORD,
@@ -24,9 +24,6 @@ VOL1_BYTES = 80
 README_BYTES = 8192
 FIRST_FILE = 1
 """The first tape file behind the label."""
-
-BARCODE = re.compile(r"[A-Z0-9]{6}[A-Z0-9]{2}")
-_DIGITS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 README = """\
 MOC BAN TAPE
@@ -70,23 +67,6 @@ class Label:
     store: str
     repository: str = ""
     written: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cartridges:
-    """How many cartridges a store is to have, what each takes (bytes), and what their labels say of the repository."""
-
-    count: int = 3
-    capacity: int = 12 << 30
-    repository: str = ""
-    written: str = ""
-
-
-def barcode_of(store: str, number: int, suffix: str = "IM") -> str:
-    """Return the barcode of the cartridge ``number`` of a store: three letters of the store's own, three digits."""
-    seed = int.from_bytes(store.encode()[-12:], "big")
-    letters = "".join(_DIGITS[(seed // 31**place) % len(_DIGITS)] for place in range(3))
-    return f"{letters}{number:03d}{suffix}"
 
 
 def vol1(label: Label) -> bytes:

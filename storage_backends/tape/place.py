@@ -7,14 +7,16 @@ from contextlib import contextmanager, suppress
 
 from storage_backends.backend import MARKER_KEY
 from storage_backends.errors import StoreRefusesError, StoreUnavailableError
+from storage_backends.tape.cartridges import BARCODE, Cartridges, CartridgesError, barcode_of
 from storage_backends.tape.directory import OPEN, Cartridge, Directory, DirectoryError
-from storage_backends.tape.drive import CartridgesError, TapeError
+from storage_backends.tape.drive import TapeError
 from storage_backends.tape.image import SETTINGS, TAPE, FolderChanger, ImageDrive, Settings, make_cartridge
-from storage_backends.tape.labels import BARCODE, Cartridges, Label, barcode_of, read_label, write_label
+from storage_backends.tape.labels import Label, read_label, write_label
 from storage_backends.tape.library import Library
 from storage_backends.tape.survey import contents_of
 
 STAGING = "staging"
+"""The folder of what is on its way to cartridges; a store of its own."""
 DIRECTORY = "directory.sqlite"
 LOCK = "drive.lock"
 _OTHERS = frozenset({MARKER_KEY, STAGING, DIRECTORY, LOCK, "lost+found"})
