@@ -115,7 +115,7 @@ def drill(
             begun=begun,
             packs=shadow.packs,
             stores=[store.name for store in real if not asked.stores or store.name in asked.stores],
-            shadowed={name: row.medium for name, row in shadow.stores.items()},
+            shadowed={store.name: (store.row.medium, shadow.stores[store.name].medium) for store in real},
             unusable=shadow.unusable,
         )
         work = _Drill(shadow, real, result, looking, healing, random.Random(asked.seed))  # noqa: S311 - no secret

@@ -81,8 +81,8 @@ class Drilled:
     begun: str
     packs: list[PackRow]
     stores: list[str]
-    shadowed: dict[str, str]
-    """By store: its medium."""
+    shadowed: dict[str, tuple[str, str]]
+    """By store: its medium, and that of its shadow."""
     control: list[Finding] = field(default_factory=list)
     """What the audit accused before any fault was there: false alarms."""
     unusable: list[Unusable] = field(default_factory=list)
@@ -154,7 +154,10 @@ def _report(result: Drilled) -> Mapping[str, Json]:
         "ended": result.ended,
         "seed": asked.seed,
         "passed": result.passed,
-        "stores": [{"name": name, "medium": medium} for name, medium in sorted(result.shadowed.items())],
+        "stores": [
+            {"name": name, "medium": real, "shadow_medium": shadow}
+            for name, (real, shadow) in sorted(result.shadowed.items())
+        ],
         "damaged_stores": result.stores,
         "packs": [{"pack": pack.pack, "fonds": pack.fonds, "size": pack.size} for pack in result.packs],
         "counts": result.counts(),

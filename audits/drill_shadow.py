@@ -71,8 +71,11 @@ class Shadow:
     """The bare stores, without whatever a drill puts around them."""
 
     def close(self) -> None:
-        """Give back what the stores hold."""
+        """Give back what the stores hold; what lies in memory is not in the folder that is removed."""
         for medium in self.media.values():
+            if medium.profile.medium == "memory":
+                for item in list(medium.items()):
+                    medium.delete(item.key)
             medium.close()
 
 
@@ -113,6 +116,8 @@ def make_shadow(
     told: Callable[[int, int], None],
 ) -> Shadow:
     """Make the shadow in ``folder``: each store of ``real`` gets one of its kind with a verified copy of each pack.
+
+    A disk stands for media that keep what they have: there, nothing can be damaged.
 
     Raises:
         NothingToDrillError: no pack could be copied.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from audits.reports.language import Language
     from preservation.repository import Repository
 
+STANDS_FOR = marked("{name} ({shadow}, stands for {real})")
+
 LARGEST_SEED = 1 << 53
 TITLE = "mocban drill report"
 """The first line of the signed note; no checkpoint begins so."""
@@ -185,7 +187,10 @@ def report_lines(result: "Drilled", language: "Language") -> Iterator[str]:
         seed=str(result.asked.seed),
     )
     size = language.size(sum(pack.size for pack in result.packs))
-    stores = ", ".join(f"{name} ({medium})" for name, medium in result.shadowed.items())
+    stores = ", ".join(
+        f"{name} ({real})" if real == shadow else speak(STANDS_FOR, name=name, real=real, shadow=shadow)
+        for name, (real, shadow) in result.shadowed.items()
+    )
     yield speak(
         marked("Shadow copies of {packs} packs ({size}) on: {stores}"),
         packs=len(result.packs),

@@ -121,7 +121,7 @@ def test_stores_in_memory_are_drilled_in_memory(tmp_path):
     attachment.add(place.open(), "m", f"memory:{tmp_path.name}", site="here")
     replicate(place.open(), nothing)
     result = drilled(place, stores=("m",))
-    assert result.shadowed["m"] == "memory"
+    assert result.shadowed["m"] == ("memory", "memory")
     assert result.passed
 
 
