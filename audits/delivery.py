@@ -120,11 +120,12 @@ def _secret(repository: Repository, name: str, key: str) -> str:
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_mode & stat.S_IRWXO:
                 raise ConfigurationError(place=path, reason="others may read this secret; run 'chmod 600' on it")
-            line = file.read(SECRET_LIMIT).split(b"\n")[0].strip().decode()
+            line = file.read(SECRET_LIMIT).split(b"\n")[0].strip().decode("ascii")
     except OSError as error:
         raise ConfigurationError(place=path, reason=error.strerror or str(error)) from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(place=path, reason="the secret is not UTF-8") from error
+    except UnicodeDecodeError:
+        reason = "the secret has other letters than ASCII"
+        raise ConfigurationError(place=path, reason=reason) from None  # the error would quote it
     if not line:
         raise ConfigurationError(place=f"[notify] {key}", reason=f"{path!r} has no secret in its first line")
     return line

@@ -37,6 +37,9 @@ WAITING = 50
 MOMENTARY = frozenset({Code.READ_UNSTABLE})
 """Codes of what has happened and does not last."""
 
+ROUTINE = frozenset({Code.EVIDENCE_DAMAGED})
+"""Codes that are no news when they are healed: a store that was away, or a changed configuration, brings them."""
+
 Result = Report | Replicated | Sequence[Finding] | MocbanError | None
 """What a piece of work came to: ``None`` is that it was done and there is nothing to say."""
 
@@ -73,6 +76,7 @@ def tell(repository: Repository, name: str, result: Result) -> None:
         state = _read(path)
         news = _news(repository, state, name, result)
         if news is not None:
+            news.given_up = _make_room(state, found)
             _enqueue(state, found, message(repository, news), repository.world.now())
         _write(path, state)  # before anything is sent: what was decided is not forgotten by a crash
         failures = _deliver(state, found)
@@ -110,7 +114,7 @@ def _news(repository: Repository, state: _State, name: str, result: Result) -> N
             dataclasses.replace(before[key], how=present.how(before[key])) for key in sorted(judged - after.keys())
         ]
         kept = {key: one for key, one in before.items() if key not in judged}
-    news = News(work=name, resolved=resolved, healed=present.healed, given_up=state.given_up, **_summary(result))
+    news = News(work=name, resolved=resolved, healed=present.healed, **_summary(result))
     for key, one in kept.items():
         kept[key] = _with_age(one, one, now, policy.escalate_days)
     state.conditions = {}
@@ -214,7 +218,7 @@ class _Present:
             told = Condition(code=code, store=store, work=self._name, count=count, severity=severity, pack=packs[key])
             if not is_over:
                 found.append(told)
-            elif severity is Severity.ERROR or code in MOMENTARY:
+            elif (severity is Severity.ERROR and code not in ROUTINE) or code in MOMENTARY:
                 self.healed.append(dataclasses.replace(told, how="healed"))
         return found
 
@@ -252,13 +256,20 @@ def _summary(result: Result) -> dict[str, Any]:
 # ---- what waits --------------------------------------------------------------------------------------------------
 
 
-def _enqueue(state: _State, found: Mapping[str, Channel], told: Message, now: datetime) -> None:
-    state.told, state.given_up = now.isoformat(timespec="seconds"), 0
+def _make_room(state: _State, found: Mapping[str, Channel]) -> int:
+    """Give up the oldest messages where too many wait; return how many that were since the last one went out."""
     for name in found:
-        waiting = state.waiting.setdefault(name, [])
-        waiting.append(told)
-        state.given_up += max(0, len(waiting) - WAITING)
-        del waiting[:-WAITING]
+        waiting = state.waiting.get(name, [])
+        too_many = max(0, len(waiting) - WAITING + 1)
+        state.given_up += too_many
+        del waiting[:too_many]
+    return state.given_up
+
+
+def _enqueue(state: _State, found: Mapping[str, Channel], told: Message, now: datetime) -> None:
+    state.told = now.isoformat(timespec="seconds")
+    for name in found:
+        state.waiting.setdefault(name, []).append(told)
 
 
 def _deliver(state: _State, found: Mapping[str, Channel]) -> list[MocbanError]:
@@ -276,6 +287,8 @@ def _deliver(state: _State, found: Mapping[str, Channel]) -> list[MocbanError]:
                 failures.append(UndeliveredError(channel=name, count=len(waiting), reason=_why(error)))
                 break
             del waiting[0]
+    if not any(state.waiting.values()):
+        state.given_up = 0
     return failures
 
 
