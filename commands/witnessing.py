@@ -73,7 +73,7 @@ def witness_key_command(*, folder: str, as_json: bool) -> None:
     "witness trust",
     details=_(
         "Without --log-key: the ledgers that are served, up to where they are countersigned, and how often each has "
-        "contradicted itself. An archive prints its key with 'mocban ledger key --public' (the first line)."
+        "contradicted itself. An archive prints its key with 'mocban ledger key --verifier' (the first line)."
     ),
     examples=(
         "mocban witness trust witness --log-key KEY",
@@ -203,7 +203,7 @@ def _tell_countersigned(what: "Countersigned", *, as_json: bool) -> None:
 def witness_sign_command(call: Call, *, folder: str, request_file: str, output: str, as_json: bool) -> int | None:
     """Countersign by file."""
     from preservation.ledger.files import read_file  # noqa: PLC0415 - help does without it
-    from preservation.witness.countersigning import countersign  # noqa: PLC0415 - the same
+    from preservation.witness.countersigning import countersign_by_file  # noqa: PLC0415 - the same
     from preservation.witness.errors import ForkError  # noqa: PLC0415 - the same
     from preservation.witness.folder import open_witness  # noqa: PLC0415 - the same
     from preservation.witness.requests import REQUEST_LIMIT, parse_request  # noqa: PLC0415 - the same
@@ -211,7 +211,7 @@ def witness_sign_command(call: Call, *, folder: str, request_file: str, output: 
     witness = open_witness(folder)
     request = parse_request(read_file(request_file, REQUEST_LIMIT))
     try:
-        done = countersign(witness, request, call.world().now(), call.wait_seconds)
+        done = countersign_by_file(witness, request, call.world().now(), call.wait_seconds)
     except ForkError as error:
         note(marked("Refused: {message}"), message=explained(error))
         return Status.FINDINGS

@@ -217,8 +217,8 @@ def _refusal(url: str, status: int, asked: WitnessRequest) -> WitnessRefusedErro
     if status == _HTTP_WRONG:
         return WitnessForkError(place=url, known=asked.old, size=asked.signed.checkpoint.size)
     reasons = {
-        _HTTP_REFUSED: marked("it does not trust our log key; give it the new one ('mocban ledger key --public')"),
-        _HTTP_UNKNOWN: marked("it does not serve this ledger; give it our log key ('mocban ledger key --public')"),
+        _HTTP_REFUSED: marked("it does not trust our log key; give it the new one ('mocban ledger key --verifier')"),
+        _HTTP_UNKNOWN: marked("it does not serve this ledger; give it our log key ('mocban ledger key --verifier')"),
     }
     return WitnessRefusedError(place=url, reason=reasons.get(status, f"HTTP {status}"))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from preservation.identifiers import new_id
+from preservation.ledger.canonical import Json
 from preservation.ledger.checkpoints import checkpoint_sizes, issue_checkpoint
 from preservation.ledger.errors import LedgerError, LedgerStoppedError, LedgerWriteError
 from preservation.ledger.events import Event, EventType, Outcome, Record, parse_record, record_bytes, time_text
@@ -189,7 +190,8 @@ class Writer:
         found = [closed_event(self.head.segments[-1], self._state.agent)] if closing else []
         before = self._newest()
         if before is not None and before - now > SKEW:
-            detail = {"before": time_text(before), "seconds": int((before - now).total_seconds())}
+            seconds = int((before - now).total_seconds())
+            detail: dict[str, Json] = {"before": time_text(before), "seconds": seconds}
             event = Event(type=EventType.CLOCK_SKEW, outcome=Outcome.WARNING, detail=detail, agent=self._state.agent)
             found.append(event)
         return found

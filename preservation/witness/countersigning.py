@@ -3,7 +3,7 @@
 What is countersigned is kept durably before it is signed: a witness that dies in between has promised nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from preservation.cosignatures import cosign
@@ -66,6 +66,19 @@ def countersign(witness: Witness, request: WitnessRequest, now: datetime, wait_s
             kept = tuple(line for line in request.signed.note.signatures if (line.name, line.key_id) in ours)
             keep_countersigned(witness, SignedCheckpoint(checkpoint, Note(request.signed.note.text, kept)))
     return Countersigned(request.signed, cosign(request.signed.note.text, witness.key, witness.sign, now))
+
+
+def countersign_by_file(witness: Witness, request: WitnessRequest, now: datetime, wait_seconds: float) -> Countersigned:
+    """Do as ``countersign``; a request whose answer was lost on its way is simply answered again.
+
+    Over HTTP the log is told the size and asks again, as C2SP has it; nobody likes to carry a file twice.
+    """
+    try:
+        return countersign(witness, request, now, wait_seconds)
+    except StaleRequestError as error:
+        if error.evidence["known"] != request.signed.checkpoint.size:
+            raise
+        return countersign(witness, replace(request, old=request.signed.checkpoint.size, proof=()), now, wait_seconds)
 
 
 def _check_continues(witness: Witness, request: WitnessRequest, known: SignedCheckpoint | None) -> None:
