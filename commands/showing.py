@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.printing import note, say, say_table, write, write_json, write_json_list, write_json_object
+from commands.printing import note, say, say_table, warn, write, write_json, write_json_list, write_json_object
 from commands.shaping import command, json_option
 from commands.surroundings import Call
 from commands.wording import _, harmless, number_text, size_text, time_text
 from storage_backends.errors import marked
 
 if TYPE_CHECKING:
+    from audits.pacing import Standing
     from preservation.catalog.catalog import View
     from preservation.catalog.rows import VersionRow
     from preservation.holdings import HeldPackage, HoldingsStatus
@@ -179,16 +180,23 @@ def _tell_line(line: "Line") -> None:
 @click.pass_obj
 def status_command(call: Call, *, as_json: bool) -> None:
     """Show how the repository is."""
-    from preservation.holdings import status  # noqa: PLC0415 - help does without it
+    from audits.pacing import standing  # noqa: PLC0415 - help does without it
+    from preservation.holdings import status  # noqa: PLC0415 - the same
     from preservation.stores import all_open, attached  # noqa: PLC0415 - the same
 
     repository = call.reading()
+    deadlines = standing(repository)
     with repository.reading() as view, all_open(attached(view)) as stores:
         found = status(repository, view, stores)
         if as_json:
-            write_json(dataclasses.asdict(found))
+            more = dataclasses.asdict(deadlines)
+            more["findings"] = [{**dataclasses.asdict(one), "severity": one.severity} for one in deadlines.findings]
+            write_json({**dataclasses.asdict(found), "findings": more.pop("findings"), "standing": more})
         else:
             _tell_status(found, stores)
+            _tell_standing(deadlines)
+            if found.unfinished_audits and deadlines.doing != "audit":
+                say(marked("An audit is not finished: run it again with the same options to go on"))
 
 
 def _tell_status(found: "HoldingsStatus", stores: "list[Store]") -> None:
@@ -232,8 +240,53 @@ def _tell_open_matters(found: "HoldingsStatus", stores: "list[Store]") -> None:
             session=one.session,
             source=one.source or "?",
         )
-    if found.unfinished_audits:
-        say(marked("An audit is not finished: run it again with the same options to go on"))
+
+
+def _tell_standing(found: "Standing") -> None:
+    """Tell whether every copy will be verified in time, and what keeps it from that."""
+    from audits.findings import MEANING  # noqa: PLC0415 - help does without it
+
+    if found.alive:
+        say(marked("The service was last at work: {time}"), time=time_text(found.alive))
+    else:
+        say(marked("The service was never at work: mocban serve"))
+    for one in found.stores:
+        say(
+            marked(
+                "{store}: verified {median} days ago in the median, {p95} at 95 %, {oldest} at most, of {limit} allowed; "
+                "to be read: {rate} a second"
+            ),
+            store=one.name,
+            median=f"{one.median_age_days:.0f}",
+            p95=f"{one.p95_age_days:.0f}",
+            oldest=f"{one.oldest_age_days:.0f}",
+            limit=f"{one.max_age_days:.0f}",
+            rate=size_text(one.bytes_per_second),
+        )
+    names = {one.store: one.name for one in found.stores}
+    for pause in found.pauses:
+        name = names.get(pause.store, pause.store) or marked("all stores")
+        say(
+            marked("Audits are paused until {time} ({reason}): {what}"),
+            time=time_text(pause.until),
+            reason=pause.reason,
+            what=name,
+        )
+    for work, failure in found.failures.items():
+        say(
+            marked("The service could not do {work} since {time}, tries: {count}: {error}"),
+            work=work,
+            time=time_text(failure.since),
+            count=failure.count,
+            error=failure.reason,
+        )
+    for table in found.unknown:
+        warn(marked("mocban.toml has [{table}], and there is nothing of this name"), table=table)
+    if found.clock_behind_seconds:
+        warn(marked("The clock is behind the last event by so many seconds: {count}"), count=found.clock_behind_seconds)
+    for finding in found.findings:
+        where = " ".join(part for part in (finding.store, finding.detail) if part)
+        warn(marked("{code}: {what} ({where})"), code=str(finding.code), what=MEANING[finding.code], where=where)
 
 
 @command(
@@ -248,12 +301,25 @@ def _tell_open_matters(found: "HoldingsStatus", stores: "list[Store]") -> None:
 @click.option("--since", metavar="N", type=click.IntRange(min=0), default=0, help=_("Begin with event number N."))
 @click.option("--package", metavar="ID", default="", help=_("Only events about this package and its packs."))
 @click.option("--pack", metavar="DIGEST", default="", help=_("Only events about this pack."))
+@click.option("--object", "object_digest", metavar="DIGEST", default="", help=_("Only events about its packs."))
+@click.option("--store", metavar="NAME", default="", help=_("Only events about this store."))
+@click.option("--run", "run_id", metavar="ID", default="", help=_("Only events of this audit."))
 @click.option("--type", "kind", metavar="TYPE", default="", help=_("Only events of this type."))
 @click.option("--limit", metavar="N", type=click.IntRange(min=0), help=_("At most so many."))
 @json_option
 @click.pass_obj
 def events_command(
-    call: Call, *, since: int, package: str, pack: str, kind: str, limit: int | None, as_json: bool
+    call: Call,
+    *,
+    since: int,
+    package: str,
+    pack: str,
+    object_digest: str,
+    store: str,
+    run_id: str,
+    kind: str,
+    limit: int | None,
+    as_json: bool,
 ) -> None:
     """Show what has happened."""
     from preservation.holdings import Asked, events, package_named, short_type, when  # noqa: PLC0415 - as above
@@ -262,8 +328,17 @@ def events_command(
     if package:
         with repository.reading() as view:
             package = package_named(view, package)
-    pack = pack.removeprefix("blake3:").removesuffix(".tar")
-    found = events(repository, Asked(since=since, kind=kind, package=package, pack=pack, limit=limit))
+    asked = Asked(
+        since=since,
+        kind=kind,
+        package=package,
+        pack=pack.removeprefix("blake3:").removesuffix(".tar"),
+        object=object_digest.removeprefix("blake3:"),
+        store=store,
+        run=run_id,
+        limit=limit,
+    )
+    found = events(repository, asked)
     if as_json:
         write_json_list(json.loads(record.data) for record in found)
         return

@@ -76,6 +76,11 @@ class Call:
             yield
 
 
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 @contextmanager
 def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Handle SIGTERM and SIGINT with ``handler`` for a while."""

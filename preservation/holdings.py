@@ -4,8 +4,9 @@ Nothing here looks at single objects: the numbers come from the rows of packs, c
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
@@ -26,11 +27,13 @@ from preservation.catalog.rows import (
 )
 from preservation.fonds import described
 from preservation.ledger.events import LOCAL, Record, time_text
+from preservation.ledger.finding import events_about
 from preservation.packages import NoSuchPackageError, version_row
 from preservation.replication import short_packages, short_packs
 from preservation.repository import Repository
 from preservation.session import open_sessions
-from preservation.stores import Store, attached, sharings
+from preservation.stores import NoSuchStoreError, Store, attached, sharings
+from storage_backends.errors import MocbanError, marked
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,50 +248,91 @@ def packs_of(view: View, package: str) -> set[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Which events are asked for; an empty field asks for all. ``kind`` is a term, or a local one without its URI."""
+    """Which events are asked for; an empty field asks for all. ``kind`` is a term, or a local one without its URI.
+
+    ``package`` and ``run`` are identifiers, ``pack`` and ``object`` digests, ``store`` a name or an identifier. What is
+    about the package, the pack or the object is given; the others narrow that.
+    """
 
     since: int = 0
     kind: str = ""
     package: str = ""
     pack: str = ""
+    object: str = ""
+    store: str = ""
+    run: str = ""
     limit: int | None = None
+
+
+class NoSuchObjectError(MocbanError):
+    """No pack that is held now has such an object."""
+
+    template = marked("No pack holds an object {digest}")
 
 
 def events(repository: Repository, asked: Asked) -> Iterator[Record]:
     """Yield the events that are asked for in the order of the ledger, a few at a time in memory.
 
-    An event is about a package if it names it or one of the packs that it needs.
+    An event is about a package if it names it or one of the packs that it needs, about an object if it names a pack
+    that holds it now. Of a long ledger only what can be about them is read.
 
     Raises:
-        NoSuchPackageError: there is no such package.
+        NoSuchPackageError, NoSuchObjectError, NoSuchStoreError: there is none.
     """
-    wanted = _about(repository, asked)
-    count = 0
-    for record in repository.ledger.records(asked.since):
-        if asked.limit is not None and count >= asked.limit:
-            return
-        if wanted(record):
-            count += 1
-            yield record
-
-
-def _about(repository: Repository, asked: Asked) -> Callable[[Record], bool]:
-    package, packs = asked.package, {asked.pack} if asked.pack else set()
-    if package:
-        with repository.reading() as view:
-            version_row(view, package)
-            packs |= packs_of(view, package)
+    about, narrowed = _about(repository, asked), _narrowed(repository, asked)
     kinds = {asked.kind, LOCAL + asked.kind}
+    lookup = about or dict(list(narrowed.items())[:1])
+    ledger = repository.ledger
+    found = events_about(ledger, lookup, asked.since) if lookup else ledger.records(asked.since)
+    wanted = (
+        record
+        for record in found
+        if (not asked.kind or record.event.type in kinds)
+        and all(record.event.detail.get(name) in values for name, values in narrowed.items())
+    )
+    return islice(wanted, asked.limit)
 
-    def wanted(record: Record) -> bool:
-        event = record.event
-        if asked.kind and event.type not in kinds:
-            return False
-        if not package and not packs:
-            return True
-        return (bool(package) and event.detail.get("package") == package) or event.detail.get("pack") in packs
 
-    return wanted
+def _about(repository: Repository, asked: Asked) -> dict[str, frozenset[str]]:
+    """Return the members of an event's detail, and the values, one of which it must have; nothing if any will do."""
+    packages, packs = {asked.package} - {""}, {asked.pack} - {""}
+    if packages or asked.object:
+        with repository.reading() as view:
+            if packages:
+                version_row(view, asked.package)
+                packs |= packs_of(view, asked.package)
+            if asked.object:
+                packs |= _packs_with(view, asked.object)
+    return {name: frozenset(values) for name, values in (("package", packages), ("pack", packs)) if values}
+
+
+def _packs_with(view: View, digest: str) -> set[str]:
+    packs: set[str] = set()
+    for row in rows.every(view, FondsRow):
+        try:
+            places = rows.locations(view.get(rows.object_key(row.fonds, digest)))
+        except ValueError as error:
+            raise NoSuchObjectError(digest=digest) from error
+        for place in places:
+            packs.add(place.pack)
+            pack = rows.one(view, PackRow, place.pack)
+            packs |= {pack.salvage_of} - {""} if pack is not None else set()
+    if not packs:
+        raise NoSuchObjectError(digest=digest)
+    return packs
+
+
+def _narrowed(repository: Repository, asked: Asked) -> dict[str, frozenset[str]]:
+    narrowed: dict[str, frozenset[str]] = {}
+    if asked.run:
+        narrowed["run"] = frozenset({asked.run})
+    if asked.store:
+        with repository.reading() as view:
+            known = [row.store for row in rows.every(view, StoreRow) if asked.store in {row.name, row.store}]
+        if not known:
+            raise NoSuchStoreError(name=asked.store)
+        narrowed["store"] = frozenset(known)
+    return narrowed
 
 
 def stores(view: View) -> list[StoreRow]:

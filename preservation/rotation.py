@@ -58,11 +58,16 @@ class KeyRing:
 
 def key_ring(repository: Repository) -> KeyRing:
     """Return the keys of a repository; raises ``NoteError`` if the ledger names none."""
-    records = list(_key_records(repository.ledger))
+    periods, root = key_periods(repository.ledger)
     with repository.reading() as view:
         mark = rows.one(view, MarkRow, "kit confirmed")
-    root = genesis_keys(records[0].event)[1]
-    return KeyRing(current_verifiers(records), root, mark.value if mark is not None else None)
+    return KeyRing(periods, root, mark.value if mark is not None else None)
+
+
+def key_periods(ledger: Ledger) -> tuple[tuple[KeyPeriod, ...], VerifierKey]:
+    """Return which key signs which sizes, and the root key; raises ``NoteError`` if the ledger names none."""
+    records = list(_key_records(ledger))
+    return current_verifiers(records), genesis_keys(records[0].event)[1]
 
 
 def _key_records(ledger: Ledger) -> Iterator[Record]:

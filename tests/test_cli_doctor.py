@@ -90,7 +90,7 @@ def test_a_rotated_key_signs_from_then_on_and_the_old_one_no_more(tmp_path):
     verified = made("ledger", "verify", "--trusted", kit / "root.vkey", "--json")
     assert (0, True) == (verified.status, verified.json["verified"])
     assert sorted(os.listdir(made.path / "keys")) == ["log.pem", "log.pub.pem", "log.vkey", "root.vkey"]
-    public = made("ledger", "key", "--public").out.split()
+    public = made("ledger", "key", "--verifier").out.split()
     assert [after["log_key"], after["root_key"]] == public
 
 

@@ -92,7 +92,7 @@ def create_keys(keys_dir: str, kit_dir: str, origin: str, random: Callable[[int]
         KeyFileError: A file is there already or cannot be written.
     """
     log = create_key(os.path.join(keys_dir, LOG_KEY_FILE), origin, random)
-    root = create_key(os.path.join(kit_dir, ROOT_KEY_FILE), f"{origin}/root", random)
+    root = create_key(os.path.join(kit_dir, ROOT_KEY_FILE), root_name(origin), random)
     readme = KIT_README.format(origin=origin, log=log.key, root=root.key)
     _create(os.path.join(keys_dir, LOG_VERIFIER_FILE), f"{log.key}\n".encode(), _PUBLIC)
     _create(os.path.join(keys_dir, LOG_PUBLIC_FILE), log.key.pem(), _PUBLIC)
@@ -129,6 +129,32 @@ def read_verifier_key(path: str) -> VerifierKey:
         return parse_verifier_key(read_file(path, _KEY_FILE_LIMIT).decode().removesuffix("\n"))
     except (OSError, UnicodeDecodeError, NoteError) as error:
         raise KeyFileError(place=path, reason=f"no verifier key can be read here ({error})") from error
+
+
+def read_public_keys(path: str, origin: str) -> list[VerifierKey]:
+    """Return what the public key in a ``.vkey`` or PEM file can be for the ledger ``origin``: a PEM says no name.
+
+    Raises:
+        KeyFileError: The file cannot be read, or holds no Ed25519 public key.
+    """
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - costs every start 70 ms
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - the same
+
+    try:
+        data = read_file(path, _KEY_FILE_LIMIT)
+        if not data.startswith(b"-----BEGIN PUBLIC KEY-----"):
+            return [read_verifier_key(path)]
+        key = serialization.load_pem_public_key(data)
+        if not isinstance(key, Ed25519PublicKey):
+            raise KeyFileError(place=path, reason="not an Ed25519 key")
+        return [VerifierKey(name, key.public_bytes_raw()) for name in (origin, root_name(origin))]
+    except (OSError, ValueError, NoteError) as error:
+        raise KeyFileError(place=path, reason=f"no public key can be read here ({error})") from error
+
+
+def root_name(origin: str) -> str:
+    """Return the name of the root key of the ledger ``origin``."""
+    return f"{origin}/root"
 
 
 def rotation_event(old: VerifierKey, new: VerifierKey, root: Signer, agent: str) -> Event:

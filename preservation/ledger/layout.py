@@ -8,6 +8,7 @@
     segments/<first>-<end>.parquet    sealed records
     checkpoints/<size>.note           signed tree heads
     state.json                        a cache of the tree at segment ends; may be deleted
+    subjects/<first>-<end>.index      a cache of where events about a pack or package are; may be deleted
 
 ``first`` is a sequence number and ``end`` the one after the last; all numbers have twelve digits.
 """
@@ -21,6 +22,7 @@ STATE_FILE = "state.json"
 HOT = "hot"
 SEGMENTS = "segments"
 CHECKPOINTS = "checkpoints"
+SUBJECTS_FOLDER = "subjects"
 TAIL = "tail"
 
 TAIL_PREFIX = "ledger/tail"
@@ -43,6 +45,11 @@ def hot_name(first: int) -> str:
 def segment_name(first: int, end: int) -> str:
     """Return the name of a sealed segment."""
     return f"{first:012d}-{end:012d}.parquet"
+
+
+def index_name(first: int, end: int) -> str:
+    """Return the name of the cache of a segment's subjects."""
+    return f"{first:012d}-{end:012d}.index"
 
 
 def note_name(size: int) -> str:

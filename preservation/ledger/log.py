@@ -152,7 +152,7 @@ class Ledger:
             LedgerMissingError, LedgerVersionError; LedgerDamagedError if less is there than a checkpoint, a segment or
             ``at_least`` proves; LedgerUnreadableError if we could not look.
         """
-        origin = _read_format(path)
+        origin = read_origin(path)
         head = load_head(path, lambda head: _keys_of(path, head), at_least=at_least)
         state = WriterState(
             clock=clock, random=random, signers=tuple(signers), origin=origin, agent=agent, at_least=at_least
@@ -330,7 +330,12 @@ def format_bytes(origin: str) -> bytes:
     return canonical({"format": FORMAT, "mocban": "ledger", "origin": origin}) + b"\n"
 
 
-def _read_format(path: str) -> str:
+def read_origin(path: str) -> str:
+    """Return of which ledger the folder at ``path`` is.
+
+    Raises:
+        LedgerMissingError, LedgerVersionError, LedgerUnreadableError.
+    """
     place = os.path.join(path, FORMAT_FILE)
     try:
         value = read_canonical(read_file(place, _FORMAT_LIMIT).removesuffix(b"\n"))

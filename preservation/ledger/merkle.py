@@ -78,19 +78,24 @@ def root_of(leaves: bytes | memoryview, start: int = 0, end: int | None = None) 
 def inclusion_proof(leaves: bytes | memoryview, index: int, size: int) -> list[bytes]:
     """Return the audit path of leaf ``index`` in the tree of the first ``size`` leaves (RFC 6962, 2.1.1)."""
     _check_sizes(leaves, size)
+    return [root_of(leaves, start, end) for start, end in inclusion_ranges(index, size)]
+
+
+def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
+    """Return the leaves below each node of the proof of leaf ``index`` among ``size``, in the proof's order."""
     if not 0 <= index < size:
         raise ValueError(f"leaf {index} is not in a tree of {size}")
-    path: list[bytes] = []
+    found: list[tuple[int, int]] = []
     start, end = 0, size
     while end - start > 1:
         middle = start + _split(end - start)
         if index < middle:
-            path.append(root_of(leaves, middle, end))
+            found.append((middle, end))
             end = middle
         else:
-            path.append(root_of(leaves, start, middle))
+            found.append((start, middle))
             start = middle
-    return path[::-1]
+    return found[::-1]
 
 
 def consistency_proof(leaves: bytes | memoryview, old_size: int, size: int) -> list[bytes]:

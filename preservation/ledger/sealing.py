@@ -25,6 +25,7 @@ from preservation.ledger.head import Head, head_at_seal
 from preservation.ledger.layout import CHECKPOINTS, HOT, SEGMENTS, hot_first
 from preservation.ledger.sealed import Segment, file_sha256, finished_ranges, hot_path, keep_cache, segment_path
 from preservation.ledger.segments import columns_of, read_rows, write_rows
+from preservation.ledger.subjects import keep_indexes
 from preservation.ledger.wal import batches
 
 
@@ -50,7 +51,9 @@ def seal(root: str, head: Head) -> Head:
             fsync_directory(os.path.dirname(path))
             raise LedgerWriteError(place=path, reason=reason)
         segment = Segment(first, end, os.stat(path).st_size, file_sha256(path), head.last_leaf, head.frontier)
-        return begin_hot_file(root, (*head.segments, segment))
+        sealed = begin_hot_file(root, (*head.segments, segment))
+        keep_indexes(root, sealed.segments)
+        return sealed
     except OSError as error:
         raise LedgerWriteError(place=path, reason=error.strerror) from error
 

@@ -5,7 +5,8 @@ against it, so that DuckDB can ask questions and no verifier has to write JSON a
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -88,12 +89,10 @@ def read_rows(path: str, *, start: int = 0, columns: bool = False, shapes: Shape
     names = [*_COLUMNS, "record"] if columns else ["seq", "record"]
     try:
         with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            if not file.schema_arrow.equals(_schema(pa)):
-                raise LedgerUnreadableError(place=path, reason="its columns are not those of a segment")
+            _check_schema(pa, path, file)
             for number in range(file.num_row_groups):
                 group = file.metadata.row_group(number)
-                if group.num_rows > GROUP_ROWS or group.total_byte_size > GROUP_LIMIT:
-                    raise LedgerUnreadableError(place=path, reason=f"row group {number} is too large")
+                _check_group(path, number, group)
                 statistics = group.column(0).statistics
                 if statistics is not None and statistics.has_min_max and statistics.max < start:
                     continue
@@ -101,6 +100,102 @@ def read_rows(path: str, *, start: int = 0, columns: bool = False, shapes: Shape
                 yield _rows(pa, table, columns=columns, shapes=shapes)
     except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
         raise LedgerUnreadableError(place=path, reason=f"{type(error).__name__}: {str(error)[:200]}") from error
+
+
+def named_rows(path: str, columns: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Yield each value of text ``columns`` with its row, from 0 on, a row group at a time; raises as above."""
+    for start, table in _tables(path, columns):
+        for name in columns:
+            for row, value in enumerate(table.column(name).to_pylist(), start):
+                if value is not None:
+                    yield row, value
+
+
+def rows_at(path: str, rows: Sequence[int]) -> Iterator[bytes]:
+    """Yield the records in ``rows`` (ascending, from 0 on), reading only what row groups hold one; raises as above."""
+    at = 0
+    for start, table in _tables(path, ["record"], rows) if rows else ():
+        column = table.column("record")
+        while at < len(rows) and rows[at] < start + len(column):
+            yield column[rows[at] - start].as_py().encode()
+            at += 1
+
+
+def matching_rows(path: str, wanted: Mapping[str, Collection[str]]) -> Iterator[bytes]:
+    """Yield the records of which a text column has one of the ``wanted`` values, in order.
+
+    What the statistics of a row group exclude is not read.
+
+    Raises:
+        LedgerUnreadableError: As ``read_rows``.
+    """
+    rows: list[int] = []
+    for start, table in _tables(path, list(wanted), wanted=wanted):
+        rows += [start + row for row in _matching(table, wanted)]
+    yield from rows_at(path, rows)
+
+
+def _matching(table: Any, wanted: Mapping[str, Collection[str]]) -> list[int]:
+    import pyarrow as pa  # noqa: PLC0415 - as above
+    from pyarrow import compute  # noqa: PLC0415 - as above
+
+    rows: set[int] = set()
+    for name, values in wanted.items():
+        is_wanted = compute.is_in(table.column(name), pa.array(list(values), pa.string()))
+        rows.update(compute.indices_nonzero(is_wanted).to_pylist())
+    return sorted(rows)
+
+
+def _tables(
+    path: str,
+    columns: Sequence[str],
+    rows: Sequence[int] | None = None,
+    *,
+    wanted: Mapping[str, Collection[str]] | None = None,
+) -> Iterator[tuple[int, Any]]:
+    """Yield some columns of each row group, with its first row.
+
+    Only those that hold one of ``rows`` (ascending), or can hold a ``wanted`` value, if these are given.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - as above
+    from pyarrow import parquet  # noqa: PLC0415 - as above
+
+    try:
+        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_schema(pa, path, file)
+            start = 0
+            for number in range(file.num_row_groups):
+                group = file.metadata.row_group(number)
+                _check_group(path, number, group)
+                end = start + group.num_rows
+                has_row = rows is None or bisect_left(rows, start) < bisect_left(rows, end)
+                if has_row and (wanted is None or _can_hold(group, wanted)):
+                    yield start, file.read_row_group(number, columns=list(columns), use_threads=False)
+                start = end
+    except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError) as error:
+        raise LedgerUnreadableError(place=path, reason=f"{type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _can_hold(group: Any, wanted: Mapping[str, Collection[str]]) -> bool:
+    for number in range(group.num_columns):
+        column = group.column(number)
+        values = wanted.get(column.path_in_schema)
+        found = column.statistics if values is not None else None
+        if values and (
+            found is None or not found.has_min_max or any(found.min <= value <= found.max for value in values)
+        ):
+            return True
+    return False
+
+
+def _check_schema(pa: Any, path: str, file: Any) -> None:
+    if not file.schema_arrow.equals(_schema(pa)):
+        raise LedgerUnreadableError(place=path, reason="its columns are not those of a segment")
+
+
+def _check_group(path: str, number: int, group: Any) -> None:
+    if group.num_rows > GROUP_ROWS or group.total_byte_size > GROUP_LIMIT:
+        raise LedgerUnreadableError(place=path, reason=f"row group {number} is too large")
 
 
 def columns_of(records: list[Record]) -> dict[str, list[object]]:

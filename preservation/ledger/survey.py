@@ -22,6 +22,7 @@ from preservation.ledger.problems import LedgerProblem, check_records
 from preservation.ledger.sealed import file_sha256, segment_path
 from preservation.ledger.segments import SUBJECTS, read_rows
 from preservation.ledger.shapes import Shapes
+from preservation.ledger.subjects import index_differs
 from preservation.ledger.subtrees import Subtree, subtrees
 
 PARALLEL_EVENTS = 200_000
@@ -106,6 +107,8 @@ def survey(task: Task) -> Survey:
         reading.problems.append(LedgerProblem("segment_unreadable", name, str(error)))
         reading.pieces = []
     else:
+        if task.deep and (wrong := index_differs(task.root, task.first, task.end, digest)) is not None:
+            reading.problems.append(LedgerProblem("cache_differs", name, wrong))
         if reading.nodes or not reading.pieces:
             reading.pieces.append((reading.seq, tuple(reading.nodes)))
     return Survey(
