@@ -25,6 +25,9 @@ CYCLE = 0.62
 EARLY = 1 / 8
 """The share of a cycle by which a reading may miss its place and still count as the one of this cycle."""
 
+AHEAD = 0.9 * EARLY * CYCLE
+"""The share of D by which a copy may be read before it is due; earlier, it would come round once more at its place."""
+
 LATE = 0.75
 """The share of D after which a copy is told to be late; (1 + EARLY) * CYCLE stays below it."""
 
@@ -59,6 +62,9 @@ AGAIN_AT_ONCE = 50
 
 UPTIME = 0.9
 """The share of open time that a forecast counts on."""
+
+STEP = 6 * HOUR
+"""How finely the time to a deadline is reckoned; it is cut off to this."""
 
 HORIZON = 2.0
 """How far a forecast looks, in D."""
@@ -164,11 +170,15 @@ def needed_rate(copies: Iterable[Held], at: Conditions) -> float:
     a storm. The slowest rate for deadlines in order is the greatest of work by a deadline over time to it.
     """
     rate = total = 0.0
+    step, seconds = -1.0, math.inf
     for copy in copies:
-        total += copy.cost
         grace = GRACE * copy.longest
         left = min(NEW_WITHIN, grace) if copy.verified is None else max(copy.due - at.now, grace)
-        rate = max(rate, total / max(HOUR, at.available(left)))
+        if left // STEP != step:
+            step = left // STEP
+            seconds = max(HOUR, at.available(step * STEP))
+        total += copy.size + OVERHEAD
+        rate = max(rate, total / seconds)
     return rate
 
 
@@ -185,7 +195,7 @@ def slice_of(copies: Sequence[Held], at: Conditions) -> Slice:
     ready = [copy for copy in waiting if copy.windows.always or copy.windows.is_open(at.local)]
     chosen = _again(copies, at)
     chosen += _within([copy for copy in ready if copy.verified is None], most, at_least_one=True)
-    old = [copy for copy in ready if copy.verified is not None]
+    old = [copy for copy in ready if copy.verified is not None and copy.due <= at.now + AHEAD * copy.longest]
     if not old:
         return Slice(rate=rate, pace=pace, chosen=tuple(chosen), wait=SHIFT)
     is_busy = rate * 4 >= FLOOR
@@ -194,7 +204,8 @@ def slice_of(copies: Sequence[Held], at: Conditions) -> Slice:
     rested = min(at.rested, 7 * DAY)
     rested = at.windows.open_seconds(at.local - timedelta(seconds=rested), rested)
     allowed = rate * (min(CREDIT, rested) + SLICE_SECONDS)
-    chosen += _within(old, min(allowed, most), at_least_one=allowed >= old[0].cost)[: SLICE_COPIES - len(chosen)]
+    is_turn = old[0].due <= at.now or allowed >= old[0].cost
+    chosen += _within(old, min(allowed, most), at_least_one=is_turn)[: SLICE_COPIES - len(chosen)]
     wait = 0.0 if chosen else min(SHIFT, max(HOUR, (old[0].cost - allowed) / rate / 4))
     return Slice(rate=rate, pace=pace, chosen=tuple(chosen), wait=wait)
 

@@ -45,6 +45,7 @@ class Failure:
 class Heartbeat:
     """What the service knows of itself. Times ISO 8601 UTC; ``ticks`` counts seconds since the machine was started.
 
+    ``gained`` are the seconds by which the clock has jumped ahead and which are not in the ledger yet.
     ``done`` is when each piece of work was done last, ``measured`` how many bytes a second a store gave that could not
     keep up with what was asked of it.
     """
@@ -55,6 +56,7 @@ class Heartbeat:
     doing: str = ""
     machine: str = ""
     ticks: float = 0.0
+    gained: float = 0.0
     done: dict[str, str] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     measured: dict[str, float] = field(default_factory=dict)

@@ -1,27 +1,62 @@
-"""The clock: runs due audits and catch-up replication, for ever in the foreground or once for cron.
+"""The clock: does every duty when it is due, for ever in the foreground or once for cron.
 
-The repository is opened for each piece of work and not held between, so that people can work beside it.
+Nothing runs twice at once, not in two processes either; what fails is told, tried again later and stops nothing else;
+what was missed is done once. The repository is opened for each piece of work and not held between, so that people can
+work beside it.
 """
 
+import os
 import threading
+import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from contextlib import ExitStack
+from datetime import datetime
 
-from audits.run import Report, Scope, audit
-from preservation.catalog import rows
-from preservation.catalog.rows import MarkRow
-from preservation.configuration import AuditPolicy, ConfigurationError
-from preservation.replication import Replicated, replicate, short_packs, wanting
-from preservation.repository import Repository
+from audits.duties import DUTIES, Duty, Result, Service, look_at_clock
+from audits.heartbeat import read_heartbeat, write_heartbeat
+from audits.metrics import listening
+from audits.notifications import tell
+from preservation.ledger.errors import LedgerBusyError
+from preservation.ledger.files import locked
+from preservation.replication import Replicated
+from preservation.repository import NotPermittedError, Repository
 from preservation.stopping import StoppedError
-from preservation.stores import attached
-from storage_backends.errors import MocbanError
+from storage_backends.errors import MocbanError, marked
 
 EVERY_SECONDS = 300
 """How often the service looks whether anything is due."""
 
-PARTS_PER_AGE = 8
-"""An audit is due when an eighth of the longest allowed age has passed since the last one."""
+BEAT_SECONDS = 30.0
+"""How often it says that it is alive while it works."""
+
+ROUNDS = 10_000
+"""The most rounds in which slices of an audit follow one another, before the service looks up."""
+
+LOCK_FILE = "service.lock"
+
+LOCK_SECONDS = 5.0
+"""How long a service waits for another one to end, which may be stopping."""
+
+TELLING = "notify"
+"""The name under which a failure to tell people is kept."""
+
+
+class ServiceBusyError(LedgerBusyError):
+    """Another service is at work on this repository; this one did nothing."""
+
+    template = marked("{place}: another 'mocban serve' is at work here; nothing was done")
+
+
+class WorkFailedError(MocbanError):
+    """A piece of work failed in a way that nobody foresaw."""
+
+    template = marked("The program failed: {reason}")
+
+
+def machine_clock() -> tuple[str, float]:
+    """Return an identifier of this start of the machine, and the seconds since then, which follow no clock."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip(), time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def serve(
@@ -29,28 +64,48 @@ def serve(
     *,
     once: bool,
     stopping: threading.Event,
-    told: Callable[[str, Report | Replicated], None],
-    failed: Callable[[MocbanError], None],
+    told: Callable[[str, Result], None],
+    failed: Callable[[str, MocbanError], None],
+    machine: Callable[[], tuple[str, float]] | None = machine_clock,
 ) -> None:
-    """Run what is due, once or again and again until ``stopping`` is set.
+    """Do what is due, once or again and again until ``stopping`` is set.
 
     ``told`` hears of each piece of work, ``failed`` of each that could not be done; the service goes on after that.
 
     Raises:
-        MocbanError: what a piece of work raised, if ``once``.
+        ServiceBusyError: another service is at work.
+        StoppedError: told to stop, if ``once``.
     """
-    if once:
-        run_due(open_repository(), told)
-        return
+    repository = open_repository()
+    if not os.access(repository.staging, os.W_OK):
+        raise NotPermittedError(place=repository.path)
+    lock = locked(os.path.join(repository.staging, LOCK_FILE), min(LOCK_SECONDS, repository.world.wait_seconds))
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock)
+        except LedgerBusyError as error:
+            raise ServiceBusyError(place=repository.path) from error
+        service = Service(open_repository, told, failed, read_heartbeat(repository), once=once, machine=machine)
+        if once:
+            run_due(service)
+            return
+        if address := repository.configuration.metrics.listen:
+            try:
+                stack.enter_context(listening(open_repository, address))
+            except MocbanError as error:
+                failed("metrics", error)
+        _go_on(service, stopping)
+
+
+def _go_on(service: Service, stopping: threading.Event) -> None:
+    """Come round again and again."""
     from apscheduler.schedulers.blocking import BlockingScheduler  # noqa: PLC0415 - costs every start 100 ms
 
     def work() -> None:
         try:
-            run_due(open_repository(), told)
+            run_due(service)
         except StoppedError:
             stopping.set()
-        except MocbanError as error:
-            failed(error)
 
     scheduler = BlockingScheduler(timezone="UTC")
     scheduler.add_job(
@@ -66,41 +121,124 @@ def serve(
     scheduler.start()
 
 
-def run_due(repository: Repository, told: Callable[[str, Report | Replicated], None]) -> list[str]:
-    """Run what is due now: replication first, then audit; return the names of what was run."""
-    done = []
-    with repository.reading() as view:
-        short = bool(short_packs(repository, view)) or any(wanting(view, row) for row in attached(view))
-        is_due = audit_is_due(repository, rows.one(view, MarkRow, "last audit"))
-    if short:
-        told("replicate", replicate(repository, lambda _files, _bytes: None))
-        done.append("replicate")
-    if is_due:
-        policy = repository.configuration.audit
-        scope = Scope(max_age_days=policy.max_age_days - policy.max_age_days // PARTS_PER_AGE)
-        told("audit", audit(repository, scope, repair=True, told=lambda _files, _bytes: None))
-        done.append("audit")
+def run_due(service: Service) -> list[str]:
+    """Do what is due now, slices of audits until no more is; return the names of what was done, in order.
+
+    Raises:
+        StoppedError: told to stop; what was done is recorded.
+    """
+    service.beat = _beating(service)
+    done: list[str] = []
+    for _ in range(ROUNDS):
+        if not _is_usable(service):
+            break
+        found = [duty.name for duty in DUTIES if _is_done(service, duty)]
+        done += found
+        if "audit" not in found:
+            break
+    _beat(service, came_round=True)
     return done
 
 
-def audit_is_due(repository: Repository, last: MarkRow | None) -> bool:
-    """Tell whether the window is open and an audit was not run for an eighth of the longest allowed age."""
-    policy = repository.configuration.audit
-    now = repository.world.now()
-    if not in_window(policy, now.astimezone()):
-        return False
-    if last is None:
-        return True
-    return now - datetime.fromisoformat(last.value) >= timedelta(days=policy.max_age_days) / PARTS_PER_AGE
-
-
-def in_window(policy: AuditPolicy, local: datetime) -> bool:
-    """Tell whether a local time lies in the window of the policy; a window may go past midnight."""
-    if not policy.window:
-        return True
+def _is_usable(service: Service) -> bool:
+    """Tell whether the repository can be opened and its catalog read; what cannot is one failure, not one a duty."""
     try:
-        first, last = (datetime.strptime(part, "%H:%M").time() for part in policy.window.split("-"))  # noqa: DTZ007
-    except ValueError as error:
-        raise ConfigurationError(place="[audit] window", reason=f"{policy.window!r} is not HH:MM-HH:MM") from error
-    present = local.time()
-    return first <= present < last if first <= last else (present >= first or present < last)
+        repository = service.open()
+        _check_stop(repository)
+        if not service.heartbeat.may_try("repository", repository.world.now()):
+            return False
+        with repository.reading():
+            pass
+    except StoppedError:
+        raise
+    except MocbanError as error:
+        _note(service, "repository", error)
+        return False
+    service.heartbeat.failures.pop("repository", None)
+    return True
+
+
+def _is_done(service: Service, duty: Duty) -> bool:
+    """Do a duty if it is due and did not fail just now; tell whether it was done."""
+    result: Result | MocbanError
+    try:
+        repository = service.open()
+        _check_stop(repository)
+        if not service.heartbeat.may_try(duty.name, repository.world.now()) or not duty.is_due(repository, service):
+            return False
+        service.heartbeat.doing = duty.name
+        service.beat()
+        result = duty.do(repository, service)
+    except StoppedError:
+        raise
+    except MocbanError as error:
+        result = error
+    except Exception as error:  # noqa: BLE001 - whatever one duty meets, the others go on
+        result = WorkFailedError(reason=f"{type(error).__name__}: {error}")
+    service.heartbeat.doing = ""
+    _note(service, duty.name, result)
+    return not isinstance(result, MocbanError)
+
+
+def _check_stop(repository: Repository) -> None:
+    if repository.world.stopping():
+        raise StoppedError
+
+
+def _note(service: Service, name: str, result: Result | MocbanError) -> None:
+    """Remember what became of a duty, and tell it; an error of the telling is told here."""
+    failure = result if isinstance(result, MocbanError) else _fruitless(result)
+    if isinstance(result, MocbanError):
+        service.failed(name, result)
+    else:
+        service.told(name, result)
+    try:
+        repository = service.open()
+        now = repository.world.now()
+        if failure is None:
+            service.heartbeat.succeeded(name, now)
+        else:
+            service.heartbeat.failed(name, failure, now)
+        try:
+            tell(repository, name, result)
+            service.heartbeat.failures.pop(TELLING, None)
+        except Exception as error:  # noqa: BLE001 - nobody could be told; what there is to tell waits
+            unheard = (
+                error if isinstance(error, MocbanError) else WorkFailedError(reason=f"{type(error).__name__}: {error}")
+            )
+            if TELLING not in service.heartbeat.failures:
+                service.failed(TELLING, unheard)
+            service.heartbeat.failed(TELLING, unheard, now)
+    except MocbanError:
+        return  # it cannot even be opened; that was told
+    _beat(service)
+
+
+def _fruitless(result: Result) -> MocbanError | None:
+    """Return why work that was done brought nothing, so that it is not tried again at once."""
+    return next(iter(result.failures.values()), None) if isinstance(result, Replicated) else None
+
+
+def _beating(service: Service) -> Callable[[], None]:
+    last = [float("-inf")]
+
+    def beat() -> None:
+        if time.monotonic() - last[0] >= BEAT_SECONDS:
+            last[0] = time.monotonic()
+            _beat(service)
+
+    return beat
+
+
+def _beat(service: Service, *, came_round: bool = False) -> None:
+    """Say that the service is alive."""
+    try:
+        repository = service.open()
+    except MocbanError:
+        return
+    look_at_clock(service, repository.world.now())
+    heartbeat = service.heartbeat
+    heartbeat.mode = "once" if service.once else "serve"
+    if came_round or not heartbeat.round:
+        heartbeat.round = heartbeat.alive
+    write_heartbeat(repository.staging, heartbeat)

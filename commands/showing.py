@@ -253,7 +253,7 @@ def _tell_standing(found: "Standing") -> None:
     for one in found.stores:
         say(
             marked(
-                "{store}: verified {median} days ago in the median, {p95} at 95 %, {oldest} at most, of {limit} allowed; "
+                "{store}: verified {median} days ago in the median, {p95} at 95 %, {oldest} at most, {limit} allowed; "
                 "to be read: {rate} a second"
             ),
             store=one.name,

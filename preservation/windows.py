@@ -10,6 +10,8 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from itertools import accumulate
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY = 1_440
@@ -37,7 +39,7 @@ class Windows:
     @property
     def share(self) -> float:
         """Return how much of a week they are open, 0 to 1."""
-        return sum(end - begin for begin, end in self.spans) / WEEK
+        return _sums(self.spans)[-1] / WEEK
 
     def is_open(self, local: datetime) -> bool:
         """Tell whether they are open at a local time."""
@@ -73,7 +75,16 @@ class Windows:
     def _before(self, minute: float) -> float:
         """Return the open minutes from a Monday 0:00 to ``minute`` after it, which may be weeks later."""
         weeks, rest = divmod(minute, WEEK)
-        return weeks * self.share * WEEK + sum(max(0.0, min(rest, end) - begin) for begin, end in self.spans)
+        sums = _sums(self.spans)
+        number = bisect_right(self.spans, (rest, math.inf))
+        within = sums[number] - max(0.0, self.spans[number - 1][1] - rest) if number else 0.0
+        return weeks * sums[-1] + within
+
+
+@lru_cache(maxsize=256)
+def _sums(spans: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+    """Return the open minutes before each span, and those of the week."""
+    return tuple(accumulate((end - begin for begin, end in spans), initial=0))
 
 
 ALWAYS = Windows(((0, WEEK),))

@@ -31,7 +31,9 @@ EDGES = {
 
 TIMERS = {
     "audits/drill.py": "how fast damage is found and healed",
+    "audits/duties.py": "how fast a store gave what was read",
     "audits/run.py": "the budget of time, and when to record",
+    "audits/scheduler.py": "how often the service says that it is alive",
     "commands/progress.py": "rate and time left",
     "commands/proving.py": "waits before it looks again",
     "preservation/catalog/door.py": "waits before a read-only open is tried again",

@@ -1,0 +1,336 @@
+"""Duties: what the service does, a line of a table each: its name, whether it is due, how it is done."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from audits import inventory, metrics
+from audits.coverage import Report, Scope
+from audits.deadlines import SLICE_SECONDS, Slice
+from audits.findings import Code, Finding
+from audits.heartbeat import Heartbeat
+from audits.pacing import StoreCopies, next_slices, standing, stores_now
+from audits.policies import store_policy
+from audits.priority import politest, reading_as
+from audits.run import audit
+from audits.timeline import SLACK, jump_ahead, skews_of
+from preservation import timestamps, witnessing
+from preservation.catalog import rows
+from preservation.catalog.rows import RunRow, StoreRow
+from preservation.checking import Grade
+from preservation.evidence import push
+from preservation.housekeeping import clean
+from preservation.ledger.events import EventType, Outcome, time_text
+from preservation.replication import Replicated, replicate, short_packs, wanting
+from preservation.repository import Repository
+from preservation.stores import all_open, attached, opened
+from preservation.windows import windows_of
+from storage_backends.errors import MocbanError
+
+Result = Report | Replicated | Sequence[Finding] | None
+"""What a piece of work came to; None is that it was done and there is nothing to say."""
+
+HOURLY, DAILY, WEEKLY = timedelta(hours=1), timedelta(days=1), timedelta(days=7)
+
+LOOK_AGAIN = 3_600.0
+"""Seconds after which replication that had nothing to do is asked again, though nothing was recorded since."""
+
+KEPT_UP = 0.8
+"""The share of its pace that a store must give; one that gives less is as fast as it was seen to be."""
+
+MEASURED_FROM = 60.0
+"""Seconds that reading must have taken to say how fast a store is."""
+
+
+@dataclass(slots=True)
+class Service:
+    """What the service remembers from one round to the next.
+
+    ``open`` gives the repository, ``told`` and ``failed`` hear of each piece of work that was done or could not be;
+    ``beat`` is called often while work goes on. ``machine`` gives the machine's start (an identifier) and the seconds
+    since then, None where nobody counts them. ``resting`` is until when (seconds of the clock) a duty has nothing to do
+    as long as the ledger has that many events.
+    """
+
+    open: Callable[[], Repository]
+    told: Callable[[str, "Result"], None]
+    failed: Callable[[str, MocbanError], None]
+    heartbeat: Heartbeat
+    once: bool = False
+    beat: Callable[[], None] = lambda: None
+    machine: Callable[[], tuple[str, float]] | None = None
+    resting: dict[str, tuple[int, float]] = field(default_factory=dict)
+    slices: list[tuple[StoreCopies, Slice]] = field(default_factory=list)
+    unfinished: Scope | None = None
+
+    def goes_on(self, _files: int, _bytes: int) -> None:
+        """Hear of progress."""
+        self.beat()
+
+    def rest(self, name: str, repository: Repository, seconds: float) -> None:
+        """Note that a duty has nothing to do before ``seconds`` have passed, unless something is recorded."""
+        self.resting[name] = (repository.ledger.size, repository.world.now().timestamp() + seconds)
+
+    def rests(self, name: str, repository: Repository) -> bool:
+        """Tell whether a duty has nothing to do; a clock that went back wakes it."""
+        size, until = self.resting.get(name, (-1, 0.0))
+        now = repository.world.now().timestamp()
+        return size == repository.ledger.size and until - 2 * 86_400.0 < now < until
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """A piece of work. It is opened a repository of its own; what it raises stops no other."""
+
+    name: str
+    is_due: Callable[[Repository, Service], bool]
+    do: Callable[[Repository, Service], Result]
+
+
+def _every(name: str, span: timedelta) -> Callable[[Repository, Service], bool]:
+    return lambda repository, service: service.heartbeat.rested(name, repository.world.now()) >= span
+
+
+# ---- the clock ---------------------------------------------------------------------------------------------------
+
+
+def look_at_clock(service: Service, now: datetime) -> None:
+    """Note the time in the heartbeat, and what the clock gained since the last look.
+
+    Where the machine was off in between, nobody counted, and it may have been off for as long as the clock says.
+    """
+    heartbeat = service.heartbeat
+    if service.machine is not None:
+        machine, ticks = service.machine()
+        if heartbeat.alive and machine == heartbeat.machine:
+            before = (datetime.fromisoformat(heartbeat.alive).timestamp(), heartbeat.ticks)
+            heartbeat.gained += jump_ahead(before, (now.timestamp(), ticks))
+        heartbeat.machine, heartbeat.ticks = machine, ticks
+    heartbeat.alive = time_text(now)
+
+
+def _has_jumped(repository: Repository, service: Service) -> bool:
+    look_at_clock(service, repository.world.now())
+    return service.heartbeat.gained > 0
+
+
+def _note_jump(repository: Repository, service: Service) -> None:
+    now = repository.world.now().timestamp()
+    with repository.reading() as view:
+        known = any(abs(one.after - now) < SLACK and one.seconds > 0 for one in skews_of(view))
+    if not known:  # else recorded by a service that was killed before it could note that
+        jumped = round(service.heartbeat.gained)
+        repository.record([repository.event(EventType.CLOCK_SKEW, outcome=Outcome.WARNING, jumped=jumped)])
+    service.heartbeat.gained = 0.0
+
+
+# ---- copies ------------------------------------------------------------------------------------------------------
+
+
+def _clean(repository: Repository, _service: Service) -> None:
+    clean(repository)
+
+
+def _lacks_copies(repository: Repository, service: Service) -> bool:
+    if service.rests("replicate", repository):
+        return False
+    with repository.reading() as view:
+        if short_packs(repository, view) or any(wanting(view, row) for row in attached(view)):
+            return True
+    service.rest("replicate", repository, LOOK_AGAIN)
+    return False
+
+
+def _replicate(repository: Repository, service: Service) -> Result:
+    return replicate(repository, service.goes_on)
+
+
+def _has_slices(repository: Repository, service: Service) -> bool:
+    """Tell whether copies of a store that is there are to be read now; what they are is kept for ``_audit``."""
+    service.slices, service.unfinished = [], _unfinished(repository, service)
+    if service.unfinished is not None:
+        return True
+    if service.rests("audit", repository):
+        return False
+    found = next_slices(repository, service.heartbeat)
+    service.slices = [(one, part) for one, part in found if part.chosen and _is_there(one.row)]
+    if not service.slices:
+        service.rest("audit", repository, min((part.wait or LOOK_AGAIN for _, part in found), default=LOOK_AGAIN))
+    return bool(service.slices)
+
+
+def _is_there(row: StoreRow) -> bool:
+    backend = opened(row).backend
+    if backend is not None:
+        backend.close()
+    return backend is not None
+
+
+def _unfinished(repository: Repository, service: Service) -> Scope | None:
+    """Return the scope of a slice that was stopped, if its stores may be read now: it goes on where it was."""
+    with repository.reading() as view:
+        scopes = [json.loads(row.scope) for row in rows.every(view, RunRow)]
+        asked = next((one for one in scopes if one.get("copies")), None)
+        if asked is None:
+            return None
+        closed = {
+            one.row.store
+            for one in stores_now(repository, view, service.heartbeat)
+            if one.at.paused or not one.at.windows.is_open(one.at.local)
+        }
+    if closed & {name.rpartition("/")[2] for name in asked["copies"]}:
+        return None
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
+    values["grade"] = Grade(values["grade"])
+    return Scope(**values)
+
+
+def _audit(repository: Repository, service: Service) -> Result:
+    """Read one slice of the copies whose turn has come, each store at its own pace."""
+    policy = repository.configuration.audit
+    with repository.reading() as view:
+        known = {row.store: store_policy(policy, row.name) for row in attached(view)}
+        paces: dict[str, int] = {row.name: known[row.store].most for row in attached(view)}
+    scope, priorities = service.unfinished, [one.io_priority for one in known.values()]
+    if scope is None:
+        copies = tuple(f"{copy.pack}/{copy.store}" for _, part in service.slices for copy in part.chosen)
+        closes = min(one.at.windows.closes_in(one.at.local) for one, _ in service.slices)
+        scope = Scope(copies=copies, seconds=None if closes > 2 * SLICE_SECONDS else round(closes))
+        priorities = [one.policy.io_priority for one, _ in service.slices]
+        if not service.once:
+            paces |= {one.row.name: max(1, round(part.pace)) for one, part in service.slices}
+    began = time.monotonic()
+    with reading_as(politest(priorities)):
+        report = audit(repository, scope, repair=True, told=service.goes_on, pace=paces)
+    _measure(repository, service, time.monotonic() - began)
+    return report
+
+
+def _measure(repository: Repository, service: Service, seconds: float) -> None:
+    """Note which stores could not keep up with their pace, for the forecast."""
+    if service.once or seconds < MEASURED_FROM:
+        return
+    with repository.reading() as view:
+        for one, part in service.slices:
+            named = [rows.one(view, rows.CopyRow, copy.pack, copy.store) for copy in part.chosen]
+            looked = [datetime.fromisoformat(row.checked) for row in named if row is not None and row.checked]
+            now = repository.world.now()
+            taken = seconds - min(((now - time).total_seconds() for time in looked), default=seconds)
+            if taken < MEASURED_FROM:
+                continue
+            speed = sum(copy.size for copy in part.chosen) / taken
+            measured = service.heartbeat.measured
+            if speed < KEPT_UP * part.pace:
+                measured[one.row.store] = speed
+            elif speed > measured.get(one.row.store, 0.0):
+                measured.pop(one.row.store, None)
+
+
+def _sweep(repository: Repository, service: Service) -> Result:
+    """Look at what lies beside the packs, and close the sum over all copies: which were verified lately enough."""
+    policy = repository.configuration.audit
+    with reading_as(policy.io_priority):
+        return audit(repository, Scope(max_age_days=policy.max_age_days, bytes=0), repair=True, told=service.goes_on)
+
+
+def _grades_due(repository: Repository, service: Service) -> list[Grade]:
+    policy, now = repository.configuration.audit, repository.world.now()
+    due = []
+    for name, one in policy.grades.items():
+        span = timedelta(days=one.max_age_days) * 3 / 4
+        is_open = windows_of(policy.window if one.window is None else one.window).is_open(now.astimezone())
+        if span and is_open and service.heartbeat.rested(f"look-{name}", now) >= span:
+            due.append(Grade(name))
+    return due
+
+
+def _look(repository: Repository, service: Service) -> Result:
+    """Look at every copy with less evidence than its bytes."""
+    grade = _grades_due(repository, service)[0]
+    report = audit(repository, Scope(grade=grade), repair=True, told=service.goes_on)
+    service.heartbeat.succeeded(f"look-{grade}", repository.world.now())
+    return report
+
+
+# ---- evidence and people -----------------------------------------------------------------------------------------
+
+
+def _evidence_is_due(repository: Repository, service: Service) -> bool:
+    rested = service.heartbeat.rested("evidence", repository.world.now())
+    signed = max(repository.ledger.checkpoint_sizes(), default=0)
+    return rested >= DAILY or (rested >= HOURLY and signed < repository.ledger.size)
+
+
+def _evidence(repository: Repository, _service: Service) -> Result:
+    """Seal what is due, sign a checkpoint, bring both to every store."""
+    with repository.reading() as view:
+        store_rows = attached(view)
+    with all_open(store_rows) as stores:
+        away = {store.name for store in stores if store.backend is None}
+        failures = push(repository, stores).failures
+    return [
+        Finding(Code.STORE_UNAVAILABLE if name in away else Code.EVIDENCE_DAMAGED, name, detail=str(error))
+        for name, error in failures.items()
+    ]
+
+
+def _timestamp(repository: Repository, _service: Service) -> None:
+    timestamps.obtain(repository)
+
+
+def _witness(repository: Repository, _service: Service) -> None:
+    witnessing.countersign(repository)
+
+
+def _report_is_due(repository: Repository, service: Service) -> bool:
+    policy = repository.configuration.report
+    rested = service.heartbeat.rested("report", repository.world.now())
+    return bool(policy.folder) and rested >= timedelta(days=policy.every_days)
+
+
+def _report(repository: Repository, service: Service) -> None:
+    from audits.reports import Language, write  # noqa: PLC0415 - reports bring pyarrow
+
+    policy, world = repository.configuration.report, repository.world
+    language = Language(policy.language, lambda text: world.translated(policy.language, text))
+    folder = os.path.join(repository.path, policy.folder)
+    service.beat()
+    write(repository, os.path.join(folder, f"{world.now().astimezone():%Y-%m-%d}.html"), language)
+
+
+DUTIES = (
+    Duty("clock", _has_jumped, _note_jump),
+    Duty("housekeeping", _every("housekeeping", DAILY), _clean),
+    Duty("replicate", _lacks_copies, _replicate),
+    Duty("audit", _has_slices, _audit),
+    Duty("sweep", _every("sweep", WEEKLY), _sweep),
+    Duty("look", lambda repository, service: bool(_grades_due(repository, service)), _look),
+    Duty(
+        "inventory",
+        lambda repository, _service: inventory.is_due(repository),
+        lambda repository, _service: inventory.commit(repository),
+    ),
+    Duty("evidence", _evidence_is_due, _evidence),
+    Duty(
+        "timestamp",
+        lambda repository, _service: timestamps.is_due(repository),
+        _timestamp,
+    ),
+    Duty(
+        "witness",
+        lambda repository, _service: witnessing.is_due(repository),
+        _witness,
+    ),
+    Duty("deadlines", _every("deadlines", DAILY), lambda repository, _service: standing(repository).findings),
+    Duty("report", _report_is_due, _report),
+    Duty(
+        "metrics",
+        lambda repository, _service: bool(repository.configuration.metrics.textfile),
+        lambda repository, _service: metrics.write(repository),
+    ),
+)
+"""All of them, in the order in which they are done: copies first, then what proves them, then who is told."""
