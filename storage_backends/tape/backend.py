@@ -7,6 +7,7 @@ and nothing deleted; an item that is damaged can be written anew, at another pla
 import heapq
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from storage_backends.backend import (
@@ -49,6 +50,11 @@ class TapePlace(Protocol):
         """The drive and the changer."""
         ...
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether there is nothing but cartridges: nothing is staged, and nothing can be."""
+        ...
+
     def check(self) -> None:
         """Raise ``StoreUnavailableError`` unless the place is there and is the store."""
         ...
@@ -87,9 +93,8 @@ class TapeBackend:
         checked_key(key)
         if self.stat(key) != expected:
             raise GenerationChangedError(place=self.place, key=key)
-        try:
-            before = self._staging.stat(key)
-        except KeyMissingError:
+        before = self._staged_item(key)
+        if before is None:
             return _staged(self._staging.write(key, size, source))
         assert isinstance(self._staging, Replacing)
         return _staged(self._staging.replace(key, before, size, source))
@@ -99,28 +104,28 @@ class TapeBackend:
         self.stat(key)
         if key not in self._recalled:
             raise NotRecalledError(place=self.place, key=key)
-        try:
-            return self._staging.read(key, offset=offset, length=length, fresh=fresh)
-        except KeyMissingError:
-            found = self._found(key)
-            return TapeReader(self._home.library, key, found, offset=offset, length=length, fresh=fresh)
+        if self._staged_item(key) is not None:
+            with suppress(KeyMissingError):  # flushed meanwhile
+                return self._staging.read(key, offset=offset, length=length, fresh=fresh)
+        found = self._found(key)
+        return TapeReader(self._home.library, key, found, offset=offset, length=length, fresh=fresh)
 
     def stat(self, key: str) -> Item:
         """Return the item without moving a cartridge."""
         checked_key(key)
         self._home.check()
-        try:
-            return _staged(self._staging.stat(key))
-        except KeyMissingError:
-            found = self._found(key)
-            return Item(key, found.size, found.generation)
+        item = self._staged_item(key)
+        if item is not None:
+            return _staged(item)
+        found = self._found(key)
+        return Item(key, found.size, found.generation)
 
     def items(self, prefix: str = "") -> Iterator[Item]:
         """Yield the items below ``prefix`` in key order, as staging and directory tell them."""
         if prefix:
             checked_key(prefix)
         directory = self._open()
-        staged = (_staged(item) for item in self._staging.items(prefix))
+        staged = (_staged(item) for item in self._staged_items(prefix))
         taped = (Item(key, found.size, found.generation) for key, found in directory.items(prefix))
         last = ""
         # Of an item that is in both, the staged one is the newer one: merge keeps the order of its arguments.
@@ -158,7 +163,7 @@ class TapeBackend:
     def staged(self) -> Iterator[Item]:
         """Yield what is not on a cartridge yet."""
         self._home.check()
-        for item in self._staging.items():
+        for item in self._staged_items():
             yield _staged(item)
 
     def flush(self, prove: Prove) -> None:
@@ -175,6 +180,17 @@ class TapeBackend:
         for directory in self._opened:
             directory.close()
         self._staging.close()
+
+    def _staged_item(self, key: str) -> Item | None:
+        if self._home.is_bare:
+            return None
+        try:
+            return self._staging.stat(key)
+        except KeyMissingError:
+            return None
+
+    def _staged_items(self, prefix: str = "") -> Iterator[Item]:
+        return iter(()) if self._home.is_bare else self._staging.items(prefix)
 
     def _found(self, key: str) -> Location:
         found = self._open().find(key)

@@ -137,7 +137,7 @@ class ImageDrive:
         self._marks, self.durable = [0], os.fstat(self._file).st_size
         self.rewind()
         with suppress(OSError):
-            if self._writable and counting:
+            if self._writable and counting and os.path.exists(path.removesuffix(TAPE) + SETTINGS):
                 self._settings = Settings(**{**asdict(settings), "loads": settings.loads + 1})
                 write_settings(path, self._settings)
 

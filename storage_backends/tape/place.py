@@ -41,7 +41,8 @@ class ImageFolder:
             store_id=store_id,
             lock_file=os.path.join(place, LOCK),
         )
-        self._bare = False
+        self.is_bare = False
+        """Whether there was no marker when it was last asked for, only cartridges."""
 
     def check(self) -> None:
         """Raise ``StoreUnavailableError`` unless the folder is there and is the store."""
@@ -49,9 +50,11 @@ class ImageFolder:
             found = _read_marker(self.place)
         except OSError as error:
             raise StoreUnavailableError(place=self.place, reason=error.strerror or str(error)) from error
-        if found is None and (self._bare or self._is_of_our_cartridges()):
-            self._bare = bool(barcodes_in(self.place))
-            found = self._store_id if self._bare else None
+        if found is not None:
+            self.is_bare = False
+        elif self.is_bare or self._is_of_our_cartridges():
+            self.is_bare = bool(barcodes_in(self.place))
+            found = self._store_id if self.is_bare else None
         if found is None:
             raise StoreUnavailableError(place=self.place, reason="its marker is not there; is it mounted?")
         if found != self._store_id:
