@@ -12,7 +12,8 @@ from audits.coverage import Report, Scope
 from audits.findings import Code, Finding
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
-from preservation.catalog.rows import CopyRow, CopyState, IncidentRow, PackRow
+from preservation.catalog.rows import CopyRow, CopyState, IncidentRow, MarkRow, PackRow
+from preservation.checking import Grade
 from preservation.ledger.events import Event, EventType
 from preservation.repository import Repository
 from preservation.stores import attached
@@ -27,9 +28,6 @@ STATES = {
     Code.COPY_UNREADABLE: CopyState.UNREADABLE,
 }
 """Codes that the rows of copies answer for, whatever part of the holdings a run looked at."""
-
-SWEPT = frozenset({Code.ITEM_UNEXPECTED, Code.SIDECAR_DAMAGED, Code.EVIDENCE_DAMAGED, Code.LEDGER_DAMAGED})
-"""Codes that only a sweep of the whole store finds."""
 
 UNSWEPT = frozenset({Code.STORE_UNAVAILABLE, Code.LEDGER_DAMAGED})
 """Codes that keep a sweep from looking at the rest of a store."""
@@ -102,6 +100,7 @@ class _Run:
 
     def __init__(self, repository: Repository, view: View, report: Report, scope: Scope) -> None:
         self._repository = repository
+        self._view = view
         self._report = report
         self._scope = scope
         self._stores = {row.name: row.store for row in attached(view)}
@@ -155,12 +154,26 @@ class _Run:
             return True
         if self._scope.stores and store not in {self._stores.get(name) for name in self._scope.stores}:
             return False
-        if row.code == Code.STORE_UNAVAILABLE:
-            return True
-        if row.code == Code.REPAIR_FAILED:
-            return not any(code in STATES and store in {"", where} for code, where in self._found)
-        swept = not (self._scope.fonds or self._scope.packages or self._scope.copies)
-        return swept and not (row.code in SWEPT and any((str(code), store) in self._found for code in UNSWEPT))
+        match row.code:
+            case Code.STORE_UNAVAILABLE:
+                looked = True
+            case Code.REPAIR_FAILED:
+                looked = not any(code in STATES and store in {"", where} for code, where in self._found)
+            case Code.CATALOG_DIFFERS:
+                looked = self._scope.is_everything or self._compared_since(row)
+            case Code.GRADE_UNAVAILABLE:
+                looked = self._scope.grade is Grade.PROVIDER
+            case _:
+                looked = self._scope.sweeps and not any((str(code), store) in self._found for code in UNSWEPT)
+        return looked
+
+    def _compared_since(self, row: IncidentRow) -> bool:
+        """Tell whether the catalog was compared with ledger and indexes since, and was right."""
+        mark = rows.one(self._view, MarkRow, "inventory")
+        if mark is None or not mark.value.isdecimal() or int(mark.value) <= row.opened_event:
+            return False
+        record = next(self._repository.ledger.records(int(mark.value), int(mark.value) + 1), None)
+        return record is not None and record.event.type == EventType.INVENTORY and record.event.outcome == "success"
 
 
 def _is_explained(row: IncidentRow) -> bool:

@@ -16,6 +16,7 @@ from threading import Lock
 from audits.coverage import Coverage, CoverageError, Report, Scope, Wanted, counted, expected_root, results_root
 from audits.findings import Code, Finding
 from audits.healing import CODES, heal
+from audits.incidents import follow
 from audits.inventory import examined, is_due
 from audits.sampling import Sample, SampleGradeError, size_of
 from audits.selection import Run, expected, opened, pass_over, reading_order, sample_of
@@ -326,11 +327,13 @@ def _closed(work: _Audit, coverage: Coverage, findings: list[Finding]) -> Report
     coverage.close()
     sample = sample_of(work.wanted, work.stores) if work.scope.sample else None
     repository.record([_closing(work, coverage, findings, sample)])
+    report = Report(work.run.run, coverage, findings, complete=not coverage.skipped, sample=sample)
+    follow(repository, report, work.scope)  # before the evidence goes out, so that the stores have it
     evidence = push(repository, work.stores)
     for name, error in evidence.failures.items():
         if not any(finding.store == name and finding.code is Code.STORE_UNAVAILABLE for finding in findings):
             findings.append(Finding(Code.EVIDENCE_DAMAGED, name, detail=str(error)))
-    return Report(work.run.run, coverage, findings, complete=not coverage.skipped, sample=sample)
+    return report
 
 
 def _closing(work: _Audit, coverage: Coverage, findings: Sequence[Finding], sample: Sample | None) -> Event:
