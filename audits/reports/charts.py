@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from math import ceil
 
 WIDTH = 720
 LABELS = 190
@@ -11,6 +12,8 @@ VALUES = 120
 """Units to the right for what it says."""
 BAR, STEP = 15, 25
 LABEL_LETTERS = 28
+LETTER = 6.2
+"""About how wide a letter is."""
 FONT = "Noto Sans, Segoe UI, Helvetica Neue, Liberation Sans, Arial, DejaVu Sans Condensed, DejaVu Sans, sans-serif"
 INK, SOFT, LINE = "#20262e", "#5b6570", "#c9cdd2"
 
@@ -93,7 +96,8 @@ def columns(key: str, title: str, description: str, found: Sequence[Column], *, 
         _text(left - 8, 16, highest, anchor="end", soft=True),
         _text(left - 8, ground + 4, "0", anchor="end", soft=True),
     ]
-    every = max(1, -(-len(found) * 46 // (right - left)))
+    widest = max((len(one.label) for one in found), default=0) * LETTER + 16
+    every = max(1, ceil(widest / step))
     for place, one in enumerate(found):
         middle = left + (place + 0.5) * step
         top = float(ground)
@@ -103,7 +107,7 @@ def columns(key: str, title: str, description: str, found: Sequence[Column], *, 
                 height = max(height, 1.5)
                 top -= height
                 drawn.append(_area(key, shade, (middle - width / 2, top), (width, height)))
-        if one.label and place % every == 0:
+        if one.label and place % every == 0 and middle + widest / 2 <= WIDTH + 8:
             drawn.append(_text(middle, ground + 16, one.label, anchor="middle", soft=True))
     drawn.append(_line(left, ground, right, ground))
     shades = [shade for one in found for shade, _ in one.parts]

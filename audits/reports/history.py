@@ -153,7 +153,7 @@ class _Tally:
         parts = ("expected", "verified", "damaged", "missing", "unreadable", "skipped")
         reasons = ", ".join(f"{name}: {count}" for name, count in sorted(run.skipped.items()))
         more = tuple(counts.get(name, 0) for name in ("repaired", "unexpected", "lost", "findings", "bytes"))
-        line = (
+        line: tuple[Cell, ...] = (
             time,
             run.run,
             run.grade,

@@ -94,6 +94,7 @@ def _judgement(report: Report, language: Language) -> Markup:
     found = matters(report)
     verdict = headline(report, found)
     sign = Markup(f'<svg viewBox="0 0 24 24" width="34" height="34" aria-hidden="true">{SIGNS[verdict.weight]}</svg>')
+    sign = element("div", sign, css="sign")
     words = element("span", language.say(WORDS[verdict.weight]), css="word")
     said: list[object] = [words, _said(verdict, language)]
     if verdict.command:

@@ -215,7 +215,7 @@ def coverage(report: Report, language: Language) -> Iterator[Markup]:
             say(marked("+ skipped")),
             say(marked("Why skipped; remarks")),
         ]
-        body = [
+        body: list[list[object]] = [
             [
                 stamp(language.iso_moment(run.closed)),
                 *(number(run.counts.get(part, 0)) for part in parts),

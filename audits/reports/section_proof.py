@@ -101,10 +101,10 @@ def levels(report: Report, language: Language) -> Iterator[Markup]:
         say(marked("Possible")),
         say(marked("Missing for the next level")),
     ]
-    body = []
+    body: list[list[object]] = []
     for one in found:
-        missing = [_missing(judged, language) for judged in one.missing] or [say(marked("nothing"))]
-        cells = joined(element("div", text) for text in missing)
+        missing = [_missing(judged, language) for judged in one.missing] or [element("span", say(marked("nothing")))]
+        cells = joined(element("div", line) for line in missing)
         body.append([say(AREAS[one.area]), language.number(one.shown), language.number(one.possible), cells])
     yield table(head, body, numbers=(1, 2))
 
@@ -156,7 +156,7 @@ def _matrix(found: Sequence[Standing], language: Language) -> Markup:
 
 def ledger(report: Report, language: Language) -> Iterator[Markup]:
     """Yield the state of the ledger and the checkpoint to keep."""
-    say, number = language.say, language.number
+    say = language.say
     found = report.ledger
     text = marked("Events: {size}; sealed: {sealed}, in segments: {segments}; agents: {agents}.")
     yield element("p", say(text, size=found.size, sealed=found.sealed, segments=found.segments, agents=found.agents))
@@ -172,7 +172,7 @@ def ledger(report: Report, language: Language) -> Iterator[Markup]:
             Markup(element("span", found.checkpoint)) if "\n" not in found.checkpoint else _note(found.checkpoint),
         )
         yield element("p", say(marked("In short, to write down:")))
-        yield element("p", f"{number(found.checkpoint_size)}: {fingerprint(found.checkpoint_root)}", css="fingerprint")
+        yield element("p", f"{found.checkpoint_size}: {fingerprint(found.checkpoint_root)}", css="fingerprint")
         yield element("p", _fits(report, language))
     head = [say(marked("Evidence")), say(marked("Last recorded"))]
     body = [[say(label), _last(report, kind, language)] for kind, label in _EVIDENCE]

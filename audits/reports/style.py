@@ -54,11 +54,12 @@ dl.title {{ display: grid; grid-template-columns: 1.35fr 1fr; gap: 0 8mm; margin
 dl.title div {{ display: flex; border-bottom: 0.4pt solid #c9cdd2; padding: 1mm 0; }}
 dl.title dt {{ color: #5b6570; flex: 0 0 21mm; }}
 dl.title dd {{ margin: 0; flex: 1; min-width: 0; overflow-wrap: anywhere; }}
-.verdict {{ border: 0.6pt solid #20262e; border-left: 4pt solid #20262e; padding: 3.2mm 4mm; margin: 0 0 4mm;
+.verdict {{ display: table; width: 100%; border: 0.6pt solid #20262e; border-left: 4pt solid #20262e; margin: 0 0 4mm;
+  padding: 3.2mm 4mm; break-inside: avoid; }}
   break-inside: avoid; }}
-  break-inside: avoid; }}
-.verdict svg {{ float: left; width: 9mm; height: 9mm; margin: 0.6mm 0 0; }}
-.verdict p {{ font-size: 12.5pt; line-height: 1.3; margin: 0 0 0 13mm; min-height: 10mm; }}
+.verdict .sign {{ display: table-cell; width: 14mm; padding-right: 4.5mm; vertical-align: middle; }}
+.verdict svg {{ display: block; width: 9mm; height: 9mm; }}
+.verdict p {{ display: table-cell; vertical-align: middle; font-size: 12.5pt; line-height: 1.3; max-width: none; }}
 .verdict .next {{ display: block; margin-top: 1mm; font: 8.5pt {SANS}; }}
 .verdict .word {{ display: block; margin-bottom: 0.6mm; font: 600 7.5pt {SANS}; letter-spacing: 0.08em;
   text-transform: uppercase; }}

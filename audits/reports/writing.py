@@ -76,7 +76,7 @@ def write(
         )
         text = "".join(page(report, language))
         _written(path, text, pdf=kind == ".pdf")
-        files = keep(folder, tables_of(report, spools))
+        files = keep(folder, list(tables_of(report, spools)))
     finally:
         for spool in spools.values():
             spool.close()
