@@ -47,6 +47,7 @@ class Limit(StrEnum):
     COPIES = "copies"
     DOMAIN = "domain"
     SITE = "site"
+    VENDOR = "vendor"
     DEVICE = "device"
 
 
@@ -57,6 +58,7 @@ class PlannedCopy:
     medium: str
     site: str
     domain: str
+    vendor: str = ""
     name: str = ""
 
 
@@ -237,8 +239,8 @@ def plan(question: Question) -> Plan:
         floor_independent=floor[0],
         floor_common=floor[1],
         limit=limit,
-        limit_name=shock.name if shock else "",
-        limit_rate=shock.rate if shock else 0.0,
+        limit_name=shock.name if shock else question.copies[0].domain if refused else "",
+        limit_rate=max(shock.rate if shock else 0.0, PRIORS["domain"].value if refused else 0.0),
         repair_days=_repair_needed(replicas, shocks, question.target),
         refused=refused,
         stress=independent_loss(bad, now) + common_loss(bad, shocks, now),
@@ -294,20 +296,23 @@ def _replica(medium: str, parameters: Mapping[str, Parameter], size: int) -> Rep
 
 
 def _shocks(question: Question, parameters: Mapping[str, Parameter]) -> list[Shock]:
-    """Return a shock for every site, every pair of hands and every device that several copies share."""
+    """Return a shock for every admin domain, site and vendor, and for every device that several copies share."""
+    copies = question.copies
     found = []
-    for kind, where in ((Limit.DOMAIN, [copy.domain for copy in question.copies]), (Limit.SITE, _sites(question))):
+    for kind, where in (
+        (Limit.DOMAIN, [copy.domain for copy in copies]),
+        (Limit.SITE, [copy.site for copy in copies]),
+        (Limit.VENDOR, [copy.vendor for copy in copies]),
+    ):
         for name in sorted(set(where)):
             hit = frozenset(number for number, one in enumerate(where) if one == name)
-            found.append(Shock(kind, name, parameters[str(kind)].value, hit))
+            rate = parameters[str(kind)].value
+            if rate and (name or kind is not Limit.VENDOR):
+                found.append(Shock(kind, name, rate, hit))
     for name, hit in question.together:
-        rate = max(parameters[f"{question.copies[number].medium}.visible"].value for number in hit)
+        rate = max(parameters[f"{copies[number].medium}.visible"].value for number in hit)
         found.append(Shock(Limit.DEVICE, name, rate, hit))
     return found
-
-
-def _sites(question: Question) -> list[str]:
-    return [copy.site for copy in question.copies]
 
 
 def _point(
@@ -331,10 +336,10 @@ def _limit(
     replicas: Sequence[Replica], shocks: Sequence[Shock], target: float, *, refused: bool
 ) -> tuple[Limit, Shock | None]:
     """Return what stands between the copies and the target, and the shock if it is one."""
-    worst = max(shocks, key=lambda shock: shock_loss(replicas, shock, SHORTEST))
     if refused:
-        return Limit.DOMAIN, next(shock for shock in shocks if shock.kind is Limit.DOMAIN)
-    if common_loss(replicas, shocks, SHORTEST) > target and len(worst.hit) == len(replicas):
+        return Limit.DOMAIN, next((shock for shock in shocks if shock.kind is Limit.DOMAIN), None)
+    worst = max(shocks, key=lambda shock: shock_loss(replicas, shock, SHORTEST), default=None)
+    if worst and common_loss(replicas, shocks, SHORTEST) > target and len(worst.hit) == len(replicas):
         return worst.kind, worst
     if largest_interval(replicas, shocks, target) is not None:
         return Limit.INTERVAL, None

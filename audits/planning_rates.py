@@ -52,9 +52,7 @@ OF_ONE = marked("of 1")
 DAYS = marked("days")
 
 ASSUMED = marked("an assumption")
-BACKBLAZE = marked(
-    "Backblaze drive statistics for 2024: 1.57 % of drives a year; small or mixed fleets: three times that"
-)
+BACKBLAZE = marked("Backblaze drive statistics, 2024; small or mixed fleets: three times that")
 FAST_2008 = marked("derived from FAST 2008: 400,000 mismatches, 1.53 million disks, 41 months; 0.25 TB a disk assumed")
 LIKE_DISKS = marked("an assumption: as disks")
 FAST_2020 = marked("FAST 2020, as TigerBeetle reads it: 0.031 % of drives silent, 0.023 % misdirected")
@@ -64,6 +62,7 @@ READ_WHOLE = marked("every byte is read; a provider's word would count half (0.5
 ONCE_A_YEAR = marked("an assumption: tapes are read once a year at best")
 FOUR_TIMES = marked("an assumption: reading costs money")
 FIRE = marked("an assumption: fire, water, theft once in a thousand years")
+UNKNOWN = marked("no figure is known; set one to see what it does")
 HANDS = marked("an assumption: error, ransomware, stolen password once in a hundred years")
 
 _MEDIA = {
@@ -108,6 +107,7 @@ PRIORS = {
         for name, value, unit, basis in found
     },
     "site": Parameter(name="site", value=1e-3, unit=A_YEAR, basis=FIRE),
+    "vendor": Parameter(name="vendor", value=0.0, unit=A_YEAR, basis=UNKNOWN),
     "domain": Parameter(name="domain", value=1e-2, unit=A_YEAR, basis=HANDS),
 }
 """Every figure by its name, as it is without better knowledge."""

@@ -72,6 +72,7 @@ def as_json(answer: "Plan") -> dict[str, object]:
         "objects": question.objects,
         "held": question.held,
         "copies": [dataclasses.asdict(copy) for copy in question.copies],
+        "observed": {medium: dataclasses.asdict(seen) for medium, seen in question.observed.items()},
         "parameters": [dataclasses.asdict(one) for one in answer.parameters],
         "shocks": [
             {
@@ -110,6 +111,8 @@ def tell(answer: "Plan", repository: "Repository | None") -> None:
     say_table(_copy_rows(question))
     write("")
     say_table(_parameter_rows(answer.parameters), right={1})
+    for line in _history(question):
+        write(line)
     write("")
     say_table(_shock_rows(answer), right={2, 3})
     write("")
@@ -125,9 +128,10 @@ def tell(answer: "Plan", repository: "Repository | None") -> None:
 
 
 def _copy_rows(question: "Question") -> Iterator[tuple[str, ...]]:
-    yield _(marked("copy")), _(marked("medium")), _(marked("site")), _(marked("admin domain"))
+    yield _(marked("copy")), _(marked("medium")), _(marked("site")), _(marked("admin domain")), _(marked("vendor"))
     for number, copy in enumerate(question.copies, 1):
-        yield harmless(copy.name) or str(number), copy.medium, harmless(copy.site) or "-", harmless(copy.domain) or "-"
+        where = (harmless(text) or "-" for text in (copy.site, copy.domain, copy.vendor))
+        yield harmless(copy.name) or str(number), copy.medium, *where
 
 
 def _parameter_rows(parameters: "tuple[Parameter, ...]") -> Iterator[tuple[str, ...]]:
@@ -148,11 +152,28 @@ def _parameter_rows(parameters: "tuple[Parameter, ...]") -> Iterator[tuple[str, 
         yield one.name, rate_text(one.value), _(one.unit), _(origins[one.origin]), basis
 
 
+def _history(question: "Question") -> Iterator[str]:
+    """Yield what the audits of this repository saw, also where it is not enough to replace a prior."""
+    for medium, seen in sorted(question.observed.items()):
+        yield filled(
+            marked("Own audits, {medium}: {years} verified TB-years, {mismatches} copies wrong, {missing} gone"),
+            medium=medium,
+            years=rate_text(seen.tb_years),
+            mismatches=number_text(seen.mismatches),
+            missing=number_text(seen.missing),
+        )
+
+
 def _shock_rows(answer: "Plan") -> Iterator[tuple[str, ...]]:
     """Yield what strikes several copies, the worst first."""
     from audits.planning import Limit  # noqa: PLC0415 - help does without it
 
-    kinds = {Limit.DOMAIN: marked("admin domain"), Limit.SITE: marked("site"), Limit.DEVICE: marked("device")}
+    kinds = {
+        Limit.DOMAIN: marked("admin domain"),
+        Limit.SITE: marked("site"),
+        Limit.VENDOR: marked("vendor"),
+        Limit.DEVICE: marked("device"),
+    }
     days = days_text(answer.current.days)
     copies = answer.question.copies
     yield (
@@ -230,10 +251,11 @@ def _limit_text(answer: "Plan") -> str:
             rate=rate,
             target=rate_text(answer.question.target),
         )
-    if answer.limit in {Limit.DOMAIN, Limit.SITE, Limit.DEVICE}:
+    if answer.limit in {Limit.DOMAIN, Limit.SITE, Limit.VENDOR, Limit.DEVICE}:
         kinds = {
             Limit.DOMAIN: marked("Limited by the admin domain {name}: all copies are in its hands, {rate} a year"),
             Limit.SITE: marked("Limited by the site {name}: all copies are there, {rate} a year"),
+            Limit.VENDOR: marked("Limited by the vendor {name}: all copies are on its media, {rate} a year"),
             Limit.DEVICE: marked("Limited by one device: {name} share it, {rate} a year"),
         }
         return filled(kinds[answer.limit], name=name, rate=rate)

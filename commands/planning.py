@@ -195,7 +195,9 @@ def _with_stores(question: "Question", store_rows: "list[StoreRow]") -> "Questio
     from preservation.stores import all_open, sharings  # noqa: PLC0415 - the same
 
     copies = tuple(
-        PlannedCopy(medium=_medium(row.medium), site=row.site, domain=row.admin_domain, name=row.name)
+        PlannedCopy(
+            medium=_medium(row.medium), site=row.site, domain=row.admin_domain, vendor=row.vendor, name=row.name
+        )
         for row in store_rows
     )
     numbers = {row.name: number for number, row in enumerate(store_rows)}

@@ -195,6 +195,12 @@ def test_what_limits_is_named():
     assert (answer.limit, answer.limit_name) == (Limit.DEVICE, "a, b")
     answer = plan(asked(ONE_OUTSIDE))
     assert (answer.limit, answer.limit_name) == (Limit.COPIES, "main")
+    maker = tuple(PlannedCopy(medium="disk", site=f"s{n}", domain=f"d{n}", vendor="one") for n in range(3))
+    assert plan(asked(maker)).limit is Limit.REPAIR
+    answer = plan(asked(maker, changed={"vendor": 1e-3}))
+    assert (answer.limit, answer.limit_name) == (Limit.VENDOR, "one")
+    alone = plan(asked(tuple(apart), changed={"site": 0.0, "domain": 0.0}))
+    assert (alone.shocks, alone.current.common, alone.limit) == ((), 0, Limit.INTERVAL)
 
 
 def test_the_interval_that_is_named_meets_the_target_and_a_longer_one_does_not():

@@ -57,6 +57,7 @@ def test_people_read_what_it_is_and_is_not(kept):
         "1.0e-9 is not promised",
         "not a promise",
         "NOMDL",
+        "Own audits, disk: 0 verified TB-years",
     ):
         assert words in said.out, words
 
