@@ -1,8 +1,10 @@
-"""Makes a repository with a long history, by events alone, and measures a report over it.
+"""Measures a report over a repository with a long history; the packs themselves are not there. At most 512 MiB.
 
-usage: python benchmarks/report.py FOLDER [--objects N] [--events N] [--pdf]
+usage: python benchmarks/report.py FOLDER [--objects N] [--pdf]
+       python benchmarks/report.py FOLDER --ledger FOLDER [--pdf]
 
-The packs themselves are not there. The folder is made if it is missing; a second run measures again. At most 512 MiB.
+The first makes a repository of so many objects by events alone; the second takes the ledger of ten million events that
+``benchmarks/ledger.py`` has made, and gives it the catalog that belongs to it. What is there already is measured again.
 """
 
 import argparse
@@ -10,27 +12,34 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import sys
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from ledger import Making
 from measuring import MOCBAN, run
 from million import _index
 
 from preservation.attachment import add
-from preservation.creation import create
+from preservation.catalog import door, rows
+from preservation.catalog.rows import CopyRow, FondsRow, PackRow, Row, StoreRow
+from preservation.configuration import FILE_NAME
+from preservation.creation import create, open_repository
 from preservation.fixity import blake3_hex
 from preservation.fonds import open_fonds
-from preservation.ledger.events import Event, EventType
+from preservation.ledger.events import Event, EventType, time_text
 from preservation.repository import Repository, World
 from preservation.sidecars import index_name
 
 LIMIT_KIB = 512 << 10
 PER_PACK = 500
 AT_ONCE = 5_000
-IDENTIFIED, WRONG = 0.97, 4e-5
-"""Shares of files with a format, and of looks that find a copy not good."""
+IDENTIFIED, LOOKED_AT, WRONG = 0.97, 0.9, 4e-5
+"""Shares of files with a format, of copies that an audit looks at, of looks that find a copy not good."""
+
+ROUNDS = 30
 FONDS = (
     ("UBND-TH", "Ủy ban nhân dân tỉnh Thanh Hóa"),
     ("STNMT", "Sở Tài nguyên và Môi trường"),
@@ -65,12 +74,16 @@ def main() -> None:
     asked = argparse.ArgumentParser()
     asked.add_argument("folder")
     asked.add_argument("--objects", type=int, default=1_000_000)
-    asked.add_argument("--events", type=int, default=0)
+    asked.add_argument("--ledger", default="")
     asked.add_argument("--pdf", action="store_true")
     arguments = asked.parse_args()
     folder = os.path.abspath(arguments.folder)
     if not os.path.isdir(folder):
-        make(folder, arguments.objects // PER_PACK, arguments.events)
+        os.makedirs(folder)
+        if arguments.ledger:
+            adopt(folder, os.path.abspath(arguments.ledger))
+        else:
+            make(folder, arguments.objects // PER_PACK)
     repository = os.path.join(folder, "repository")
     for number in range(2):
         path = os.path.join(folder, f"report.{'pdf' if arguments.pdf else 'html'}")
@@ -80,9 +93,87 @@ def main() -> None:
             sys.exit(f"more than {LIMIT_KIB / 1024:.0f} MiB")
 
 
-def make(folder: str, packs: int, events: int) -> None:
+def adopt(folder: str, made: str) -> None:
+    """Link a ledger that was made without a repository, and write the rows that its events would have made."""
+    path = os.path.join(folder, "repository")
+    for base, _, names in os.walk(os.path.join(made, "ledger")):
+        below = os.path.join(path, "ledger", os.path.relpath(base, os.path.join(made, "ledger")))
+        os.makedirs(below)
+        for name in names:
+            os.link(os.path.join(base, name), os.path.join(below, name))
+    shutil.copy(os.path.join(made, FILE_NAME), path)
+    os.makedirs(os.path.join(path, "staging"))
+    world = World(now=lambda: datetime.now(UTC), random=os.urandom, agent="benchmark")
+    repository = open_repository(path, world, read_only=True)
+    repository.catalog.create()
+    source = Making(made, repository.ledger.size - 1)
+    now = datetime.now(UTC)
+    with door.writing(repository.catalog.path, repository.catalog.identity) as database:
+        database.write({rows.POSITION: b"%d" % repository.ledger.size})
+        database.write({row.key: row.to_bytes() for row in _settled(source, folder, time_text(now))})
+        for number, pack in enumerate(source.packs):
+            times = [time_text(now - timedelta(days=number % 80, hours=place)) for place in range(len(source.stores))]
+            of = source.fonds[number % len(source.fonds)]
+            changes: dict[bytes, bytes | None] = {
+                row.key: row.to_bytes() for row in _rows(pack, of, source.stores, times)
+            }
+            database.write(changes)
+        database.flush()
+
+
+def _settled(source: Making, folder: str, time: str) -> Iterator[Row]:
+    for number, store in enumerate(source.stores):
+        name, site, vendor, domain = STORES[number]
+        url = f"file://{folder}/{name}"
+        yield StoreRow(
+            store=store,
+            name=name,
+            url=url,
+            medium="disk",
+            site=site,
+            vendor=vendor,
+            admin_domain=domain,
+            state="attached",
+            added=time,
+        )
+    for number, fonds in enumerate(source.fonds):
+        yield FondsRow(fonds=fonds, code=f"F{number}", description="", opened=time)
+
+
+def _rows(pack: str, fonds: str, stores: list[str], times: list[str]) -> Iterator[Row]:
+    yield PackRow(
+        pack=pack,
+        fonds=fonds,
+        size=512 << 20,
+        label="p",
+        state="live",
+        package="p",
+        version=1,
+        session="s",
+        objects=PER_PACK,
+        content_bytes=511 << 20,
+        index_size=0,
+        index_blake3="",
+        blocks_size=0,
+        blocks_blake3="",
+        sealed=1,
+    )
+    for store, time in zip(stores, times, strict=True):
+        yield CopyRow(
+            pack=pack,
+            store=store,
+            generation="1",
+            state="good",
+            written=time,
+            seen_good=time,
+            verified=time,
+            checked=time,
+            reach="medium",
+        )
+
+
+def make(folder: str, packs: int) -> None:
     """Record three years of a repository."""
-    os.makedirs(folder)
     calendar = Calendar(datetime.now(UTC) - timedelta(days=1000))
     world = World(now=calendar, random=random.Random(1).randbytes, agent="benchmark")
     repository = create(os.path.join(folder, "repository"), world)
@@ -97,10 +188,9 @@ def make(folder: str, packs: int, events: int) -> None:
     os.makedirs(os.path.join(repository.path, "cache"), exist_ok=True)
     with open(os.path.join(repository.path, "cache", "formats.jsonl"), "w", encoding="ascii") as file:
         file.writelines(f"{zlib.crc32(line.encode()):08x} {line}\n" for line in sorted(cache, key=package_of))
-    rounds = max(30, (events - repository.ledger.size) // max(1, packs * len(stores)))
-    for number in range(rounds):
-        calendar.now = datetime.now(UTC) - timedelta(days=970 * (1 - number / rounds) + 0.2)
-        kept(repository, audit(repository, stores, packs, number, rounds))
+    for number in range(ROUNDS):
+        calendar.now = datetime.now(UTC) - timedelta(days=970 * (1 - number / ROUNDS) + 0.2)
+        kept(repository, audit(repository, stores, packs, number))
         print(f"\r{repository.ledger.size} events", end="", flush=True)
     with repository.ledger.writing(60) as writer:
         writer.seal_if_due(force=True)
@@ -177,16 +267,15 @@ def ingest(repository: Repository, stores: list[str], fonds: str, number: int) -
     yield json.dumps({"formats": counts, "manifest": manifest, "package": package})
 
 
-def audit(repository: Repository, stores: list[str], packs: int, number: int, rounds: int) -> Iterator[Event]:
+def audit(repository: Repository, stores: list[str], packs: int, number: int) -> Iterator[Event]:
     """Yield the events of one audit; some find damage, the last one leaves some copies out."""
     name = f"{number:08d}-0000-7000-8000-000000000000"
     yield repository.event(EventType.AUDIT_RUN_OPENED, run=name, scope='{"max_age_days": 79}')
     chance = random.Random(number)
     counts = {"verified": 0, "damaged": 0, "missing": 0, "unreadable": 0, "skipped": 0, "repaired": 0}
-    share = 0.9 if rounds < 100 else 1.0  # noqa: PLR2004 - a long history is one of full audits
     for place in range(packs):
         for store in stores:
-            if chance.random() > share:
+            if chance.random() > LOOKED_AT:
                 counts["skipped"] += 1
                 continue
             verdict = (

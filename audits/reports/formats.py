@@ -9,7 +9,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Self, TextIO
+from typing import Any, BinaryIO, Self
 
 from audits.reports.figures import FormatFigures
 from audits.reports.holdings import latest_versions
@@ -82,69 +82,86 @@ def _format_of(line: dict[str, Any]) -> str:
 
 
 class _Cache:
-    """The counts of last time, read and written side by side in the order of the packages."""
+    """The counts of last time, read and written side by side in the order of the packages.
+
+    As long as everything is as it was, nothing is written; from the first difference on a new file is, beside the old.
+    """
 
     def __init__(self, repository: str, *, remember: bool) -> None:
         self._path = os.path.join(repository, FOLDER, NAME)
         self._beside = self._path + ".new"
         self._remember = remember
-        self._changed = False
-        self._new: TextIO | None = None
+        self._taken = 0
+        """How many bytes of the old file are the beginning of the new one."""
+        self._new: BinaryIO | None = None
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         self._old = self._lines()
         self._next = next(self._old, None)
-        if self._remember:
-            with contextlib.suppress(OSError):
-                os.makedirs(os.path.dirname(self._path), exist_ok=True)
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(self._beside)
-                self._new = self._stack.enter_context(open(self._beside, "x", encoding="ascii"))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         with contextlib.suppress(OSError):
             self._stack.close()
-            if self._new is None:
-                return
-            if kind is None and self._changed:
-                os.replace(self._beside, self._path)
-            else:
-                os.unlink(self._beside)
+            if self._new is not None:
+                if kind is None:
+                    os.replace(self._beside, self._path)
+                else:
+                    os.unlink(self._beside)
 
     def known(self, row: VersionRow) -> Counts | None:
         """Return what was counted before; rows are asked for in the order of the packages."""
         while self._next is not None and self._next[0] < row.package:
+            self._begin()
             self._next = next(self._old, None)
-            self._changed = True
-        if self._next is not None and self._next[0] == row.package:
-            _, digest, counts = self._next
-            self._next = next(self._old, None)
-            if digest == row.manifest_blake3:
-                return counts
-        self._changed = True
+        if self._next is not None and self._next[:2] == (row.package, row.manifest_blake3):
+            return self._next[2]
+        self._begin()
         return None
 
     def keep(self, row: VersionRow, counts: Counts) -> None:
         """Remember what was counted; a disk that is full only makes the next report slower."""
-        if self._new is None:
-            return
-        body = json.dumps({"formats": counts, "manifest": row.manifest_blake3, "package": row.package})
-        try:
-            self._new.write(f"{zlib.crc32(body.encode()):08x} {body}\n")
-        except OSError:
-            self._new = None
+        is_old = self._next is not None and self._next[0] == row.package
+        if is_old and self._next is not None and self._next[1] == row.manifest_blake3 and self._new is None:
+            self._taken = self._next[3]
+        elif self._new is not None:
+            body = json.dumps({"formats": counts, "manifest": row.manifest_blake3, "package": row.package}).encode()
+            try:
+                self._new.write(b"%08x %s\n" % (zlib.crc32(body), body))
+            except OSError:
+                self._new, self._remember = None, False
+        if is_old:
+            self._next = next(self._old, None)
 
-    def _lines(self) -> Iterator[tuple[str, str, Counts]]:
-        """Yield what is kept of each package; nothing from the first line on that is not as it was written."""
+    def _begin(self) -> None:
+        """Begin the new file with what is the same in the old one."""
+        if not self._remember or self._new is not None:
+            return
+        self._remember = False
+        with contextlib.suppress(OSError):
+            os.makedirs(os.path.dirname(self._path), exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._beside)
+            new = self._stack.enter_context(open(self._beside, "xb"))  # noqa: SIM115 - the stack closes it
+            if self._taken:
+                with open(self._path, "rb") as old:
+                    while self._taken > 0 and (data := old.read(min(self._taken, LINE_LIMIT))):
+                        new.write(data)
+                        self._taken -= len(data)
+            self._new = new
+
+    def _lines(self) -> Iterator[tuple[str, str, Counts, int]]:
+        """Yield what is kept of each package and where its line ends; nothing from the first line on that is wrong."""
+        place = 0
         try:
             file = self._stack.enter_context(open(self._path, "rb"))  # noqa: SIM115 - the stack closes it
             while line := file.readline(LINE_LIMIT):
+                place += len(line)
                 checksum, _, body = line.rstrip(b"\n").partition(b" ")
                 if checksum != b"%08x" % zlib.crc32(body):
                     return
                 value = json.loads(body)
-                yield value["package"], value["manifest"], value["formats"]
+                yield value["package"], value["manifest"], value["formats"], place
         except (OSError, ValueError, TypeError, KeyError):
             return
