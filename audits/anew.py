@@ -20,6 +20,7 @@ from preservation.sidecars import index_name
 OBJECT = b"object/"
 """How the keys of objects begin."""
 
+_MANIFEST = b'"kind":"manifest"'
 _PACKS = {EventType.PACK_SEALED, EventType.PACK_RETIRED}
 
 
@@ -86,10 +87,17 @@ class Anew:
         data = self._repository.sidecars.read(index_name(row.pack), row.index_blake3)
         if data is None:
             return None
-        return index.objects(
-            [line for line in data.splitlines(keepends=True) if b'"kind":"manifest"' in line], row.pack
-        )
+        return index.objects(_manifest_lines(data), row.pack)
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield every row but those of objects and the catalog's own, in key order."""
         return ((key, value) for key, value in self.view.scan(b"") if not key.startswith((OBJECT, b"!")))
+
+
+def _manifest_lines(data: bytes) -> Iterator[bytes]:
+    """Yield the lines of an index that stand for manifests; a quote in a name is escaped and cannot look like one."""
+    at = data.find(_MANIFEST)
+    while at >= 0:
+        end = data.find(b"\n", at) + 1 or len(data)
+        yield data[data.rfind(b"\n", 0, at) + 1 : end]
+        at = data.find(_MANIFEST, end)

@@ -7,6 +7,7 @@ are all indexes read again, to name the rows.
 """
 
 import dataclasses
+from binascii import hexlify
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
@@ -230,11 +231,6 @@ def _compared(repository: Repository) -> Compared:
 # ---- objects ---------------------------------------------------------------------------------------------------------
 
 
-def object_line(fonds: str, digest: str, pack: str, offset: int, size: int) -> bytes:
-    """Return the line of one place of an object."""
-    return f"object {fonds} {digest} {pack} {offset} {size}".encode()
-
-
 def _of_pack(repository: Repository, row: PackRow) -> Lines | None:
     listed = repository.sidecars.index_of(row)
     if listed is None:
@@ -243,7 +239,8 @@ def _of_pack(repository: Repository, row: PackRow) -> Lines | None:
     for member, _ in listed:
         if member.kind is Kind.CONTENT:
             count += 1
-            total += set_term(object_line(row.fonds, member.digest, row.pack, member.offset, member.size))
+            line = f"object {row.fonds} {member.digest} {row.pack} {member.offset} {member.size}"
+            total += set_term(line.encode())
     return Lines(count, total)
 
 
@@ -296,7 +293,10 @@ def _name_objects(repository: Repository, view: View, compared: Compared) -> Non
                 compared.differences.add(_how(value, right), key)
 
 
-def _places(value: bytes | None, unseen: Collection[str]) -> set[rows.Location]:
+def _places(value: bytes | None, unseen: Collection[str]) -> set[rows.Location] | None:
+    """Return the places but those in packs that are ``unseen``; nothing if these are no places."""
+    if value is not None and len(value) % rows.LOCATION.size:
+        return None
     return {place for place in rows.locations(value) if place.pack not in unseen}
 
 
@@ -320,11 +320,14 @@ def _scanned(
                 if not key.startswith(b"!"):
                     yield key, value
                 continue
-            fonds, digest = key[len(OBJECT) : -33].decode(errors="replace"), key[-32:].hex()
+            if len(value) % rows.LOCATION.size:
+                count += 1  # no row of ours; it is named with those that differ
+                continue
+            head = b"object %b %b" % (key[len(OBJECT) : -33], hexlify(key[-32:]))
             for pack, offset, size in rows.LOCATION.iter_unpack(value):
                 if pack not in skipped:
                     count += 1
-                    total += set_term(object_line(fonds, digest, pack.hex(), offset, size))
+                    total += set_term(b"%b %b %d %d" % (head, hexlify(pack), offset, size))
 
     for key, value, right in _merged(others(), anew.rows()):
         if value != right and not _is_excused(key, value, right, unseen):
@@ -341,7 +344,11 @@ def _is_excused(key: bytes, value: bytes | None, right: bytes | None, unseen: Co
         return right is None
     if not key.startswith(PackRow.PREFIX) or value is None or right is None:
         return False
-    return dataclasses.replace(PackRow.from_bytes(value), index_missing=True) == PackRow.from_bytes(right)
+    try:
+        found = PackRow.from_bytes(value)
+    except (ValueError, TypeError):
+        return False
+    return dataclasses.replace(found, index_missing=True) == PackRow.from_bytes(right)
 
 
 def _merged(

@@ -299,17 +299,13 @@ def _tell_sample(sample: "Sample") -> None:
     if sample.unreadable:
         say(marked("Of the sample, copies that could not be read, counted as bad: {count}"), count=sample.unreadable)
     for one in sample.strata:
-        text = marked(
-            "  {store}, written {age} years ago: {bad} bad of {looked}, out of {population}; at most {percent} %"
+        text = filled(
+            marked("{store}, written {age} years ago: {bad} bad of {looked}, out of {population}; at most {percent} %"),
+            store=one.store,
+            age=one.age,
+            bad=one.bad,
+            looked=one.looked,
+            population=one.population,
+            percent=_share(one),
         )
-        write(
-            filled(
-                text,
-                store=one.store,
-                age=one.age,
-                bad=one.bad,
-                looked=one.looked,
-                population=one.population,
-                percent=_share(one),
-            )
-        )
+        write("  " + text)

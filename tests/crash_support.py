@@ -485,8 +485,8 @@ def broken_after_recovery(root, verb, before):
 ALREADY = dict.fromkeys(VERBS, 0) | {"version-2": REFUSED}
 """How the same command ends when all of it was done before: files cannot be added to a package twice."""
 
-LEGITIMATE_EVENTS = {"ingest": 2, "version-2": 2, "replicate": 0, "seal": 0, "audit": 2 + 8}
-"""What doing the same again may record: a session begun and given up, an audit with a verdict a copy."""
+LEGITIMATE_EVENTS = {"ingest": 2, "version-2": 2, "replicate": 0, "seal": 0, "audit": 3 + 8}
+"""What doing the same again may record: a session begun and given up, an audit with a verdict a copy, an inventory."""
 
 
 # ---- many faults -----------------------------------------------------------------------------------------------------

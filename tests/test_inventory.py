@@ -47,9 +47,11 @@ def eventful(folder, monkeypatch):
     submit_files(place, {"x": b"1" * 2_000}, "fourth", fonds_code="F2")
     attachment.detach(place.open(), "c", lost=False)
     for number, then in enumerate((abandon, None)):
-        place.stop_after = 150
+        place.stop_after = 2
         with pytest.raises(StoppedError):
-            submit_files(place, {f"{name:03}": b"%d %d" % (number, name) for name in range(200)}, f"stopped {number}")
+            submit_files(
+                place, {f"{name:03}": b"%d %d" % (number, name) * 20 for name in range(200)}, f"stopped {number}"
+            )
         place.stop_after = None
         if then is not None:
             ((_, session),) = open_sessions(place.open().staging)
@@ -174,6 +176,15 @@ def test_each_kind_of_row_that_is_altered_is_named(place, kept):
             change(place, {key: json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()})
             assert named(compared(place).differences) == {("altered", key)}
         change(place, {key: value})
+
+
+@pytest.mark.parametrize("wrong", [b"", b"x", b"\xff" * 47, b"{}", b"[]"])
+def test_rows_that_are_none_of_ours_are_named(place, kept, wrong):
+    for kind in (b"object/", b"pack/", b"manifest/", b"copy/", b"mark/"):
+        key = next(key for key in sorted(kept) if key.startswith(kind))
+        change(place, {key: wrong})
+        assert named(compared(place).differences) == {("altered", key)}
+        change(place, {key: kept[key]})
 
 
 def test_rows_that_are_added_are_named(place, kept):
@@ -324,6 +335,11 @@ def test_the_last_inventory_stands_for_an_index_that_went_missing_later(tmp_path
     index_path(place, row).unlink()
     found = compared(place)
     assert (found.unseen, found.is_whole, found.differences.counts.total()) == ({row.pack}, True, 0)
+    for wrong in (b"{", b"{}"):
+        right = catalog_rows(place)[row.key]
+        change(place, {row.key: wrong})
+        assert named(compared(place).differences) == {("altered", row.key)}
+        change(place, {row.key: right})
     other = next(
         key
         for key, value in catalog_rows(place).items()

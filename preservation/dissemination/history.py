@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from preservation.checking import Verdict
 from preservation.ledger.events import EventType, Outcome, Record, parse_record
 
 _NAMES = re.compile(rb'"([0-9a-f]{64}|[0-9a-f-]{36})"')
@@ -23,7 +24,8 @@ def concerning(
     """Yield the events of these versions of a package and of these packs, in the ledger's order, each with 0.
 
     Of the fixity checks that found a copy right only the last for each copy is given, at the end, with their number;
-    those with another outcome are all given. Memory: one record a copy of a pack.
+    those with another outcome are all given. That a copy was only seen to be present is no fixity check for anybody
+    outside, and is left out. Memory: one record a copy of a pack.
     """
     wanted = {package.encode(), *(pack.encode() for pack in packs)}
     checked: dict[tuple[str, str], _Checked] = {}
@@ -34,6 +36,8 @@ def concerning(
         record = parse_record(data)
         detail = record.event.detail
         if not _concerns(detail, package, versions, packs):
+            continue
+        if record.event.type == EventType.FIXITY_CHECK and detail.get("verdict") == Verdict.PRESENT:
             continue
         if record.event.type == EventType.FIXITY_CHECK and record.event.outcome == Outcome.SUCCESS:
             copy = (str(detail.get("pack", "")), str(detail.get("store", "")))
