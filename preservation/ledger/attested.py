@@ -14,13 +14,15 @@ from preservation.ledger.files import read_file
 from preservation.ledger.notes import NOTE_LIMIT, Signature, parse_note
 from preservation.ledger.problems import LedgerProblem
 
-_MARK = b'"attestations":{'
+ATTESTED = b'"attestations":{'
+"""Stands in every record that names files."""
+
 _NAME = re.compile(r"witness/[0-9]{12}\.note|timestamps/[0-9]{12}\.(?:note|tst)")
 
 
 def attested_in(record: bytes) -> dict[str, str]:
     """Return the names and digests that a record holds; none if it is no record."""
-    if _MARK not in record:
+    if ATTESTED not in record:
         return {}
     try:
         found = parse_record(record).event.detail.get("attestations")

@@ -1,6 +1,9 @@
 """Finds the events about something without reading the whole ledger."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
 
 from preservation.ledger.errors import LedgerDamagedError, RecordError
 from preservation.ledger.events import Record, parse_record
@@ -8,6 +11,8 @@ from preservation.ledger.log import Ledger
 from preservation.ledger.sealed import Segment
 from preservation.ledger.segments import SUBJECTS, matching_rows, rows_at
 from preservation.ledger.subjects import INDEXED, rows_about
+
+_READERS = 4
 
 
 def events_about(ledger: Ledger, wanted: Mapping[str, Collection[str]], start: int = 0) -> Iterator[Record]:
@@ -19,38 +24,47 @@ def events_about(ledger: Ledger, wanted: Mapping[str, Collection[str]], start: i
         LedgerDamagedError, LedgerUnreadableError: A record cannot be read; those before it were yielded.
     """
     assert set(wanted) <= set(SUBJECTS)
-    for segment in ledger.segments:
-        if segment.end > start:
-            for data in _candidates(ledger, segment, wanted):
-                record = _parsed(ledger.path, segment.first, data)
-                if record.seq >= start and _is_about(record, wanted):
-                    yield record
-    marks = [value.encode() for values in wanted.values() for value in values]
-    hot = max(start, ledger.sealed_size)
-    for seq, data in enumerate(ledger.raw_records(hot), hot):
-        if any(mark in data for mark in marks):
-            record = _parsed(ledger.path, seq, data)
-            if _is_about(record, wanted):
-                yield record
+    segments = [segment for segment in ledger.segments if segment.end > start]
+    for seq, data in chain(_sealed(ledger, segments, wanted), _hot(ledger, wanted, max(start, ledger.sealed_size))):
+        try:
+            record = parse_record(data)
+        except RecordError as error:
+            raise LedgerDamagedError(place=ledger.path, seq=seq, reason=str(error)) from error
+        if record.seq >= start and any(record.event.detail.get(name) in values for name, values in wanted.items()):
+            yield record
 
 
-def _candidates(ledger: Ledger, segment: Segment, wanted: Mapping[str, Collection[str]]) -> Iterator[bytes]:
-    """Yield the records of a segment among which those about ``wanted`` are, in order."""
+def _sealed(
+    ledger: Ledger, segments: Sequence[Segment], wanted: Mapping[str, Collection[str]]
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the sealed records among which those about ``wanted`` are, with the first number of their segment."""
+    if not set(wanted) <= set(INDEXED):
+        for segment in segments:
+            for data in matching_rows(ledger.segment_file(segment), wanted):
+                yield segment.first, data
+        return
+    values = [value for several in wanted.values() for value in several]
+    with ThreadPoolExecutor(_READERS) as pool:  # most of the time goes into decompression, which threads share
+        pending: deque[tuple[int, Future[list[bytes]]]] = deque()
+        for segment in segments:
+            pending.append((segment.first, pool.submit(_looked_up, ledger, segment, wanted, values)))
+            if len(pending) > _READERS:
+                first, found = pending.popleft()
+                yield from ((first, data) for data in found.result())
+        for first, found in pending:
+            yield from ((first, data) for data in found.result())
+
+
+def _looked_up(
+    ledger: Ledger, segment: Segment, wanted: Mapping[str, Collection[str]], values: Sequence[str]
+) -> list[bytes]:
     path = ledger.segment_file(segment)
-    if set(wanted) <= set(INDEXED):
-        rows = rows_about(ledger.path, segment, [value for values in wanted.values() for value in values])
-        if rows is not None:
-            yield from rows_at(path, rows)
-            return
-    yield from matching_rows(path, wanted)
+    rows = rows_about(ledger.path, segment, values)
+    return list(rows_at(path, rows) if rows is not None else matching_rows(path, wanted))
 
 
-def _parsed(path: str, seq: int, data: bytes) -> Record:
-    try:
-        return parse_record(data)
-    except RecordError as error:
-        raise LedgerDamagedError(place=path, seq=seq, reason=str(error)) from error
-
-
-def _is_about(record: Record, wanted: Mapping[str, Collection[str]]) -> bool:
-    return any(record.event.detail.get(name) in values for name, values in wanted.items())
+def _hot(ledger: Ledger, wanted: Mapping[str, Collection[str]], start: int) -> Iterator[tuple[int, bytes]]:
+    marks = [value.encode() for values in wanted.values() for value in values]
+    for seq, data in enumerate(ledger.raw_records(start), start):
+        if any(mark in data for mark in marks):
+            yield seq, data

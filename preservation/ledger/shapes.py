@@ -74,6 +74,10 @@ class Shapes:
         Raises:
             RecordError: One of them is not what ``parse_record`` takes, or is not UTF-8.
         """
+        if not b"".join(records).isascii():
+            _check_texts(records)
+        if max(map(len, records), default=0) > RECORD_LIMIT:
+            raise RecordError(reason=f"a record of more than {RECORD_LIMIT} bytes")
         alike: dict[int, Alike] = {}
         others: list[tuple[int, Record]] = []
         for place, record in enumerate(records):
@@ -90,10 +94,6 @@ class Shapes:
             else:
                 others.append((place, parse_record(record)))
                 self._learn(record, others[-1][1])
-            if not record.isascii():
-                _check_text(record)
-            if len(record) > RECORD_LIMIT:
-                raise RecordError(reason=f"{len(record)} bytes are more than {RECORD_LIMIT}")
         return list(alike.values()), others
 
     def _learn(self, data: bytes, record: Record) -> None:
@@ -105,9 +105,10 @@ class Shapes:
                 return
 
 
-def _check_text(record: bytes) -> None:
+def _check_texts(records: Sequence[bytes]) -> None:
     try:
-        record.decode()
+        for record in records:
+            record.decode()
     except UnicodeDecodeError as error:
         raise RecordError(reason="not UTF-8") from error
 

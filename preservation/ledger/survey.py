@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 
-from preservation.ledger.attested import attested_in
+from preservation.ledger.attested import ATTESTED, attested_in
 from preservation.ledger.errors import LedgerError, LedgerUnreadableError
 from preservation.ledger.events import EventType
 from preservation.ledger.layout import SEGMENTS, segment_name
@@ -138,10 +138,12 @@ def _take(reading: _Reading, records: Sequence[bytes], task: Task) -> None:
     if bisect_left(sizes, end) < bisect_right(sizes, end):
         reading.pieces.append((end, tuple(reading.nodes)))
         reading.nodes = []
-    for seq, record in enumerate(records, start):
-        if seq == task.first or _ROTATION in record:
-            reading.kept[seq] = record
-        reading.attested.update(attested_in(record))
+    together = b"\n".join(records)  # one search is faster than thousands, and mostly finds nothing
+    if start == task.first or _ROTATION in together or ATTESTED in together:
+        for seq, record in enumerate(records, start):
+            if seq == task.first or _ROTATION in record:
+                reading.kept[seq] = record
+            reading.attested.update(attested_in(record))
     reading.seq, reading.last_leaf = end, leaves[-1] if leaves else reading.last_leaf
 
 
