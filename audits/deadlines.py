@@ -198,7 +198,7 @@ def slice_of(copies: Sequence[Held], at: Conditions) -> Slice:
     old = [copy for copy in ready if copy.verified is not None and copy.due <= at.now + AHEAD * copy.longest]
     if not old:
         return Slice(rate=rate, pace=pace, chosen=tuple(chosen), wait=SHIFT)
-    is_busy = rate * 4 >= FLOOR
+    is_busy = rate * SHIFT > most  # the work of a shift does not fit into one slice
     if not chosen and not is_busy and at.rested < SHIFT:
         return Slice(rate=rate, pace=pace, wait=SHIFT - at.rested)
     rested = min(at.rested, 7 * DAY)

@@ -130,9 +130,10 @@ def run_due(service: Service) -> list[str]:
     service.beat = _beating(service)
     done: list[str] = []
     for _ in range(ROUNDS):
-        if not _is_usable(service):
+        repository = _usable(service)
+        if repository is None:
             break
-        found = [duty.name for duty in DUTIES if _is_done(service, duty)]
+        found = [duty.name for duty in DUTIES if _is_done(service, duty, repository)]
         done += found
         if "audit" not in found:
             break
@@ -140,35 +141,35 @@ def run_due(service: Service) -> list[str]:
     return done
 
 
-def _is_usable(service: Service) -> bool:
-    """Tell whether the repository can be opened and its catalog read; what cannot is one failure, not one a duty."""
+def _usable(service: Service) -> Repository | None:
+    """Return the repository if its catalog can be read; that it cannot is one failure, not one of each duty."""
     try:
         repository = service.open()
         _check_stop(repository)
         if not service.heartbeat.may_try("repository", repository.world.now()):
-            return False
+            return None
         with repository.reading():
             pass
     except StoppedError:
         raise
     except MocbanError as error:
         _note(service, "repository", error)
-        return False
+        return None
     service.heartbeat.failures.pop("repository", None)
-    return True
+    return repository
 
 
-def _is_done(service: Service, duty: Duty) -> bool:
+def _is_done(service: Service, duty: Duty, repository: Repository) -> bool:
     """Do a duty if it is due and did not fail just now; tell whether it was done."""
     result: Result | MocbanError
     try:
-        repository = service.open()
         _check_stop(repository)
+        repository.ledger.refresh()
         if not service.heartbeat.may_try(duty.name, repository.world.now()) or not duty.is_due(repository, service):
             return False
         service.heartbeat.doing = duty.name
         service.beat()
-        result = duty.do(repository, service)
+        result = duty.do(service.open(), service)
     except StoppedError:
         raise
     except MocbanError as error:
