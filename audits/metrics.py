@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from audits.findings import Code, Finding, Severity
-from audits.policies import fonds_policy, longest_age, store_policy
+from audits.pacing import Standing, standing
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
-from preservation.catalog.rows import CopyRow, CopyState, FondsRow, IncidentRow, MarkRow, PackRow, PackState, StoreRow
+from preservation.catalog.rows import CopyRow, CopyState, IncidentRow, MarkRow, PackRow, PackState, StoreRow
 from preservation.configuration import ConfigurationError
 from preservation.ledger.checkpoints import checkpoint_path
 from preservation.ledger.files import replace_file
@@ -95,8 +95,9 @@ def _labels(labels: Mapping[str, str]) -> str:
         return ""
     parts = []
     for name, value in labels.items():
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        parts.append(f'{name}="{escaped.encode("utf-8", "replace").decode()}"')
+        shown = "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in value)
+        escaped = shown.replace("\\", "\\\\").replace('"', '\\"')
+        parts.append(f'{name}="{escaped}"')
     return "{" + ",".join(parts) + "}"
 
 
@@ -113,7 +114,6 @@ class _Copies:
     states: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
     never: int = 0
-    overdue: int = 0
     ages: list[float] = field(default_factory=list)
     """Seconds since the last verification, of the copies that were ever verified."""
 
@@ -128,9 +128,10 @@ def text(repository: Repository) -> str:
     with repository.reading() as view:
         stores = attached(view)
         _holdings(page, view)
-        _copies(page, repository, view, stores, now)
+        _copies(page, view, stores, now)
         _wrong(page, view)
         _times(page, repository, view)
+    _deadlines(page, standing(repository), now)
     _room(page, stores)
     page.one("time_seconds", "When these metrics were computed (Unix time).", now.timestamp())
     return page.text()
@@ -147,8 +148,8 @@ def _holdings(page: _Page, view: View) -> None:
     page.one("object_bytes", "Bytes of the objects in live packs.", size)
 
 
-def _copies(page: _Page, repository: Repository, view: View, stores: Sequence[StoreRow], now: datetime) -> None:
-    found = _counted(repository, view, stores, now)
+def _copies(page: _Page, view: View, stores: Sequence[StoreRow], now: datetime) -> None:
+    found = _counted(view, stores, now)
     page.add(
         "copies",
         "Copies of packs, by how they were last seen.",
@@ -158,13 +159,15 @@ def _copies(page: _Page, repository: Repository, view: View, stores: Sequence[St
             for state in CopyState
         ],
     )
-    for name, meaning in (
-        ("bytes", "Bytes of the copies on a store."),
-        ("never", "Copies that no audit has verified since they were written."),
-        ("overdue", "Copies that were not verified for longer than the policy allows."),
+    for name, meaning, samples in (
+        ("copy_bytes", "Bytes of the copies on a store.", {store: one.bytes for store, one in found.items()}),
+        (
+            "copies_never_verified",
+            "Copies that no audit has verified since they were written.",
+            {store: one.never for store, one in found.items()},
+        ),
     ):
-        full = {"bytes": "copy_bytes", "never": "copies_never_verified", "overdue": "copies_overdue"}[name]
-        page.add(full, meaning, [({"store": store}, getattr(copies, name)) for store, copies in found.items()])
+        page.add(name, meaning, [({"store": store}, value) for store, value in samples.items()])
     page.add(
         "oldest_verification_age_seconds",
         "Seconds since the least recent verification on a store.",
@@ -174,32 +177,49 @@ def _copies(page: _Page, repository: Repository, view: View, stores: Sequence[St
     page.summary("verification_age_seconds", meaning, {store: copies.ages for store, copies in found.items()})
 
 
-def _counted(repository: Repository, view: View, stores: Sequence[StoreRow], now: datetime) -> dict[str, _Copies]:
-    audit = repository.configuration.audit
-    codes = {row.fonds: row.code for row in rows.every(view, FondsRow)}
-    packs = {row.pack: row for row in rows.every(view, PackRow) if row.state in rows.EXPECTED_STATES}
+def _counted(view: View, stores: Sequence[StoreRow], now: datetime) -> dict[str, _Copies]:
+    sizes = {row.pack: row.size for row in rows.every(view, PackRow) if row.state in rows.EXPECTED_STATES}
     names = {row.store: row.name for row in stores}
     found = {name: _Copies() for name in names.values()}
-    longest = {
-        (name, fonds): longest_age(store_policy(audit, name), fonds_policy(audit, codes.get(fonds, "")))
-        for name in found
-        for fonds in {pack.fonds for pack in packs.values()}
-    }
     for copy in rows.every(view, CopyRow):
-        pack, name = packs.get(copy.pack), names.get(copy.store)
-        if pack is None or name is None:
+        size, name = sizes.get(copy.pack), names.get(copy.store)
+        if size is None or name is None:
             continue
         copies = found[name]
         copies.states[copy.state] += 1
-        copies.bytes += pack.size
-        age = (now - datetime.fromisoformat(copy.verified or copy.written)).total_seconds()
+        copies.bytes += size
         if copy.verified:
-            copies.ages.append(age)
+            copies.ages.append(max(0.0, (now - datetime.fromisoformat(copy.verified)).total_seconds()))
         else:
             copies.never += 1
-        if age > longest[name, pack.fonds]:
-            copies.overdue += 1
     return found
+
+
+def _deadlines(page: _Page, found: Standing, now: datetime) -> None:
+    """Add how the promise to verify every copy in time stands, and whether anybody is at work on it."""
+    for name, meaning, attribute in (
+        ("copies_overdue", "Copies that were not verified for longer than the policy allows.", "overdue"),
+        ("copies_late", "Copies older than three quarters of that, and not overdue.", "late"),
+        ("copies_due", "Copies whose turn to be read has come.", "due"),
+        ("needed_bytes_per_second", "The slowest rate that meets all deadlines of a store.", "bytes_per_second"),
+    ):
+        page.add(name, meaning, [({"store": one.name}, getattr(one, attribute)) for one in found.stores])
+    page.add(
+        "forecast_breach_timestamp_seconds",
+        "When a copy on a store will be overdue if all goes on as it does (Unix time); absent if none will.",
+        [({"store": one.name}, _unix(one.forecast) if one.forecast else None) for one in found.stores],
+    )
+    page.add(
+        "audits_paused",
+        "Whether somebody has paused the audits of a store.",
+        [({"store": one.name}, int(one.paused_until is not None)) for one in found.stores],
+    )
+    age = max(0.0, now.timestamp() - _unix(found.alive)) if found.alive else None
+    page.one("scheduler_heartbeat_age_seconds", "Seconds since the service was last at work.", age)
+    stopped = "Whether the service has been silent for too long, or never was at work although there is work."
+    page.one("scheduler_stopped", stopped, int(found.stopped_days is not None))
+    page.one("scheduler_failing_work", "Pieces of work that failed when they were last tried.", len(found.failures))
+    page.one("clock_behind_seconds", "Seconds by which the clock is behind the ledger.", found.clock_behind_seconds)
 
 
 def _wrong(page: _Page, view: View) -> None:
@@ -292,7 +312,7 @@ def write_to(path: str, page: str) -> None:
 
 def values(page: str) -> dict[str, float | None]:
     """Return the samples of a page: names with their labels, as they stand there; NaN is None."""
-    samples = (line.rpartition(" ") for line in page.splitlines() if not line.startswith("#"))
+    samples = (line.rpartition(" ") for line in page.split("\n") if line and not line.startswith("#"))
     return {name: None if value == "NaN" else float(value) for name, _, value in samples}
 
 

@@ -209,5 +209,4 @@ def metrics_command(call: Call, *, output: str, as_json: bool) -> None:
     if as_json:
         write_json(values(page))
     elif not output:
-        for line in page.splitlines():
-            write(line)
+        write(page.removesuffix("\n"))
