@@ -40,7 +40,7 @@ from preservation.catalog.rows import CopyRow, PackRow
 from preservation.ledger.events import time_text
 from preservation.packs.layout import RECORD, index_key, pack_key
 from preservation.repository import Repository
-from preservation.scratch import scratch
+from preservation.scratch import clear_dead, scratch
 from preservation.stopping import StoppedError
 from preservation.stores import Store, all_open, attached, store_named
 from storage_backends import locations
@@ -98,6 +98,7 @@ def drill(
     if not packs:
         raise NothingToDrillError(reason="no pack with a good copy is kept yet")
     identity = repository.new_id()
+    clear_dead(repository.staging)
     check_space(asked.work or repository.staging, packs, len(store_rows))
     with ExitStack() as stack:
         folder = stack.enter_context(scratch(repository.staging, identity, asked.work))

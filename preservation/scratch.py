@@ -40,6 +40,11 @@ def is_scratch(name: str) -> bool:
     return name.startswith(PREFIX)
 
 
+def clear_dead(staging: str) -> int:
+    """Remove what killed processes left; return how many things were removed."""
+    return sum(clear_scratch(os.path.join(staging, name)) for name in os.listdir(staging) if is_scratch(name))
+
+
 def clear_scratch(path: str) -> bool:
     """Remove the folder at ``path`` and the work that it stands for, unless its process lives."""
     with suppress(OSError):

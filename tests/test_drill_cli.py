@@ -130,13 +130,14 @@ def killed(kept, *arguments):
     assert process.wait() == -signal.SIGKILL, "it had ended before"
 
 
-def test_what_a_killed_drill_leaves_is_removed_by_the_next_writing_verb(tmp_path):
+def test_what_a_killed_drill_leaves_is_removed_by_the_next_audit_or_drill(tmp_path):
     kept = archive(tmp_path)
     kept.ingest()
-    killed(kept)
-    assert scratches(staging(kept))
-    assert kept("audit").status == 0
-    assert [] == scratches(staging(kept))
+    for verb in (("audit",), ("drill", "--packs", "1", "--faults", "missing")):
+        killed(kept)
+        assert scratches(staging(kept))
+        assert kept(*verb).status == 0
+        assert [] == scratches(staging(kept)), verb
 
 
 def test_what_a_killed_drill_leaves_elsewhere_is_removed_too(tmp_path):
