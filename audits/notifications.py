@@ -19,6 +19,7 @@ from audits.delivery import Channel, DeliveryError, Message, RefusedError, chann
 from audits.findings import Code, Finding, Severity
 from audits.incidents import STATES
 from audits.messages import REPLICATION_FAILED, WORK_FAILED, Condition, News, message
+from audits.pacing import standing
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import IncidentRow, StoreRow
@@ -40,6 +41,12 @@ MOMENTARY = frozenset({Code.READ_UNSTABLE})
 ROUTINE = frozenset({Code.EVIDENCE_DAMAGED})
 """Codes that are no news when they are healed: a store that was away, or a changed configuration, brings them."""
 
+HEALED_AGAIN = timedelta(days=1)
+"""How long what is healed of one kind on one store is gathered before it is told again."""
+
+STANDING = "standing"
+"""The work in whose name deadlines that are missed are told; every run looks at them."""
+
 Result = Report | Replicated | Sequence[Finding] | MocbanError | None
 """What a piece of work came to: ``None`` is that it was done and there is nothing to say."""
 
@@ -57,6 +64,8 @@ class _State:
     told: str = ""
     """When the last message was made."""
     conditions: dict[str, Condition] = field(default_factory=dict)
+    healed: dict[str, Condition] = field(default_factory=dict)
+    """What was healed and not told yet; ``since`` is when that kind was told last."""
     waiting: dict[str, list[Message]] = field(default_factory=dict)
     given_up: int = 0
 
@@ -105,8 +114,9 @@ def _news(repository: Repository, state: _State, name: str, result: Result) -> N
     """Return what there is to tell, or None; what is open now replaces what was open before in ``state``."""
     now = repository.world.now()
     policy = repository.configuration.notify
+    found = standing(repository).findings
     with repository.reading() as view:
-        present = _Present(view, name, result)
+        present = _Present(view, name, result, found)
         before = state.conditions
         after = {one.key: _with_age(one, before.get(one.key), now, policy.escalate_days) for one in present.conditions}
         judged = {key for key, one in before.items() if key in after or present.judges(one)}
@@ -114,7 +124,7 @@ def _news(repository: Repository, state: _State, name: str, result: Result) -> N
             dataclasses.replace(before[key], how=present.how(before[key])) for key in sorted(judged - after.keys())
         ]
         kept = {key: one for key, one in before.items() if key not in judged}
-    news = News(work=name, resolved=resolved, healed=present.healed, **_summary(result))
+    news = News(work=name, resolved=resolved, healed=_healed(state, present.healed, now), **_summary(result))
     for key, one in kept.items():
         kept[key] = _with_age(one, one, now, policy.escalate_days)
     state.conditions = {}
@@ -135,6 +145,19 @@ def _news(repository: Repository, state: _State, name: str, result: Result) -> N
     return news if is_news or _is_quiet_too_long(state, policy.all_well_days, now) else None
 
 
+def _healed(state: _State, found: Sequence[Condition], now: datetime) -> list[Condition]:
+    """Return what was healed, each kind once a day at most: a dying disk is news, each slice of an audit of it is not."""
+    for one in found:
+        before = state.healed.get(one.key, dataclasses.replace(one, count=0))
+        state.healed[one.key] = dataclasses.replace(before, count=before.count + one.count, pack=one.pack)
+    told = []
+    for key, one in state.healed.items():
+        if one.count and not (one.since and abs(now - datetime.fromisoformat(one.since)) < HEALED_AGAIN):
+            told.append(dataclasses.replace(one, since=""))
+            state.healed[key] = dataclasses.replace(one, count=0, since=now.isoformat(timespec="seconds"))
+    return told
+
+
 def _is_quiet_too_long(state: _State, days: int, now: datetime) -> bool:
     if not days:
         return False
@@ -153,7 +176,7 @@ def _with_age(one: Condition, before: Condition | None, now: datetime, escalate_
 class _Present:
     """What is wrong now, from the open incidents and from the result of the work."""
 
-    def __init__(self, view: View, name: str, result: Result) -> None:
+    def __init__(self, view: View, name: str, result: Result, deadlines: Sequence[Finding]) -> None:
         self._name = name
         self._result = result
         self._incidents = list(rows.every(view, IncidentRow))
@@ -180,7 +203,8 @@ class _Present:
         }
         away = {store for code, store in explained if code == Code.STORE_UNAVAILABLE}
         away |= {one.store for one in found.values() if one.code == Code.STORE_UNAVAILABLE}
-        for one in self._of_result():
+        late = [one for one in deadlines if one.code is not Code.SCHEDULER_STOPPED]  # who tells is at work
+        for one in [*self._of_result(), *self._of_findings(late, STANDING)]:
             is_known = (one.code, one.store) in explained or (one.code == REPLICATION_FAILED and one.store in away)
             if not is_known:
                 found.setdefault(one.key, one)
@@ -198,9 +222,9 @@ class _Present:
                 )
                 found.append(short)
             return found
-        return self._of_findings(result.findings if isinstance(result, Report) else result or ())
+        return self._of_findings(result.findings if isinstance(result, Report) else result or (), name)
 
-    def _of_findings(self, findings: Sequence[Finding]) -> list[Condition]:
+    def _of_findings(self, findings: Sequence[Finding], work: str) -> list[Condition]:
         away = {one.store for one in findings if one.code is Code.STORE_UNAVAILABLE}
         counts: Counter[tuple[Code, str, bool]] = Counter()
         packs: dict[tuple[Code, str, bool], str] = {}
@@ -215,7 +239,7 @@ class _Present:
         for key, count in counts.items():
             code, store, is_over = key
             severity = Finding(code).severity
-            told = Condition(code=code, store=store, work=self._name, count=count, severity=severity, pack=packs[key])
+            told = Condition(code=code, store=store, work=work, count=count, severity=severity, pack=packs[key])
             if not is_over:
                 found.append(told)
             elif (severity is Severity.ERROR and code not in ROUTINE) or code in MOMENTARY:
@@ -224,7 +248,7 @@ class _Present:
 
     def judges(self, one: Condition) -> bool:
         """Tell whether this work would have said so if it were still wrong."""
-        if one.incident or (one.store and one.store not in self._known):
+        if one.incident or one.work == STANDING or (one.store and one.store not in self._known):
             return True
         if one.code == WORK_FAILED:
             return one.work == self._name
@@ -303,6 +327,7 @@ def _read(path: str) -> _State:
         return _State(
             told=str(values["told"]),
             conditions={key: Condition(**one) for key, one in values["conditions"].items()},
+            healed={key: Condition(**one) for key, one in values["healed"].items()},
             waiting={name: [Message(**one) for one in messages] for name, messages in values["waiting"].items()},
             given_up=int(values["given_up"]),
         )

@@ -207,6 +207,40 @@ def test_damage_that_was_healed_at_once_is_told_once(place, box):
     assert subjects(box)[0].endswith("damage found and healed: 1")
 
 
+def test_a_dying_disk_that_is_healed_again_and_again_is_told_once_a_day(place, box):
+    ran(place)
+    box.mails.clear()
+    for _ in range(12):
+        spoil(place, count=1)
+        ran(place, repair=True)
+        place.clock.pass_by(hours=4)
+    spoil(place, count=1)
+    ran(place, repair=True)
+
+    assert ["healed: 1", "healed: 1", "healed: 1"] == [subject.rpartition("and ")[2] for subject in subjects(box)]
+    assert "- copy-damaged (store a): 6: " in text(box.mails[1][2])
+
+
+def test_copies_that_are_late_are_told_before_they_are_overdue(place, box):
+    notify(place, all_well_days=0)
+    ran(place)
+    box.mails.clear()
+    for _ in range(12):
+        place.clock.pass_by(days=8)
+        tell(opened(place), "inventory", [])
+
+    told = [text(mail).split("\n--\n")[1] for _, _, mail, _, _ in box.mails]
+    first = {
+        code: next(number for number, one in enumerate(told) if f"- {code} (store a)" in one.split("Still")[0])
+        for code in ("verification-forecast", "verification-late", "verification-overdue")
+    }
+    assert sorted(first, key=first.get) in (
+        ["verification-forecast", "verification-late", "verification-overdue"],
+        ["verification-late", "verification-forecast", "verification-overdue"],
+    )
+    assert len(told) <= 5
+
+
 def test_what_a_person_explains_is_over_and_stays_silent(place, box):
     notify(place, all_well_days=0)
     away(place, "b")
@@ -521,7 +555,7 @@ def test_a_state_that_cannot_be_read_is_told_anew(place, box):
         b"[]",
         b'{"told": 1}',
         b"\xff\xff",
-        b'{"told":"","conditions":{"a":{"b":1}},"waiting":{},"given_up":0}',
+        b'{"told":"","conditions":{"a":{"b":1}},"healed":{},"waiting":{},"given_up":0}',
     ):
         path.write_bytes(data)
         box.mails.clear()
