@@ -130,6 +130,7 @@ def run_due(service: Service) -> list[str]:
     service.beat = _beating(service)
     done: list[str] = []
     for _ in range(ROUNDS):
+        _beat(service, comes_round=True)
         repository = _usable(service)
         if repository is None:
             break
@@ -137,7 +138,7 @@ def run_due(service: Service) -> list[str]:
         done += found
         if "audit" not in found:
             break
-    _beat(service, came_round=True)
+    _beat(service, comes_round=True)
     return done
 
 
@@ -231,7 +232,7 @@ def _beating(service: Service) -> Callable[[], None]:
     return beat
 
 
-def _beat(service: Service, *, came_round: bool = False) -> None:
+def _beat(service: Service, *, comes_round: bool = False) -> None:
     """Say that the service is alive."""
     try:
         repository = service.open()
@@ -240,6 +241,6 @@ def _beat(service: Service, *, came_round: bool = False) -> None:
     look_at_clock(service, repository.world.now())
     heartbeat = service.heartbeat
     heartbeat.mode = "once" if service.once else "serve"
-    if came_round or not heartbeat.round:
+    if comes_round or not heartbeat.round:
         heartbeat.round = heartbeat.alive
     write_heartbeat(repository.staging, heartbeat)
