@@ -1,5 +1,6 @@
 """Duties: what the service does, a line of a table each: its name, whether it is due, how it is done."""
 
+import dataclasses
 import json
 import os
 import time
@@ -156,7 +157,7 @@ def _has_slices(repository: Repository, service: Service) -> bool:
         return True
     if service.rests("audit", repository):
         return False
-    found = next_slices(repository, service.heartbeat)
+    found = next_slices(repository, service.heartbeat, rests=not service.once)
     service.slices = [(one, part) for one, part in found if part.chosen and _is_there(one.row)]
     if not service.slices:
         service.rest("audit", repository, min((part.wait or LOOK_AGAIN for _, part in found), default=LOOK_AGAIN))
@@ -184,9 +185,11 @@ def _unfinished(repository: Repository, service: Service) -> Scope | None:
         }
     if closed & {name.rpartition("/")[2] for name in asked["copies"]}:
         return None
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in asked.items()}
-    values["grade"] = Grade(values["grade"])
-    return Scope(**values)
+    known = {one.name for one in dataclasses.fields(Scope)}
+    values: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in asked.items() if name in known
+    }
+    return Scope(**{**values, "grade": Grade(values.get("grade", Grade.BYTES))})
 
 
 def _audit(repository: Repository, service: Service) -> Result:

@@ -3,6 +3,8 @@
 The arithmetic is in ``deadlines``; here the numbers come from the catalog, the policies, the pauses and the heartbeat.
 """
 
+import dataclasses
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -173,7 +175,7 @@ def _store(one: StoreCopies, line: Timeline, found_pauses: Sequence[Pause]) -> S
         forecast=_iso(line.shown(when)) if when is not None else None,
         bytes_per_second=round(needed_rate(good, one.at) + one.at.growth),
         growth_bytes_per_second=round(one.at.growth),
-        capacity_bytes_per_second=round(one.at.capacity) if one.at.capacity < float("inf") else None,
+        capacity_bytes_per_second=round(one.at.capacity) if one.at.capacity < math.inf else None,
         paused_until=_iso(line.clock + paused) if paused else None,
     )
 
@@ -200,7 +202,7 @@ def stores_now(repository: Repository, view: View, heartbeat: Heartbeat) -> list
             local=local,
             windows=policy.windows,
             most=policy.most,
-            rested=float("inf") if last is None else line.now - last,
+            rested=math.inf if last is None else line.now - last,
             growth=growth_of(held, line.now, policy.longest),
             paused=longest_of(found_pauses, row.store, line),
             measured=heartbeat.measured.get(row.store, 0.0),
@@ -251,8 +253,12 @@ def verified_time(copy: CopyRow, policy: StorePolicy) -> str:
     return max(copy.verified, copy.present) if policy.accepts("inventory") else copy.verified
 
 
-def next_slices(repository: Repository, heartbeat: Heartbeat) -> list[tuple[StoreCopies, Slice]]:
-    """Return for each store what is read of it next."""
+def next_slices(repository: Repository, heartbeat: Heartbeat, *, rests: bool) -> list[tuple[StoreCopies, Slice]]:
+    """Return for each store what is read of it next; without ``rests`` as if it had not been read for long.
+
+    Who comes by once a night does all that will be due in the next days.
+    """
     with repository.reading() as view:
         stores = stores_now(repository, view, heartbeat)
-    return [(one, slice_of(one.copies, one.at)) for one in stores]
+    at = [one.at if rests else dataclasses.replace(one.at, rested=math.inf) for one in stores]
+    return [(one, slice_of(one.copies, conditions)) for one, conditions in zip(stores, at, strict=True)]

@@ -1,14 +1,25 @@
 """Years of service in seconds: the real decisions of what is read and when, with a virtual clock and model stores."""
 
+import random
 from datetime import datetime
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
 from pacing_support import MIB, START, Store, World
+from repository_support import Place, configure, copy_rows, submit_files
 
+from audits.coverage import Report
 from audits.deadlines import CYCLE, DAY, EARLY, HOUR
+from audits.duties import Service
+from audits.heartbeat import Heartbeat
+from audits.pacing import standing
+from audits.scheduler import run_due
+from preservation import attachment
+from preservation.creation import create
+from preservation.fonds import open_fonds
 from preservation.windows import windows_of
+from storage_backends import locations
 
 YEAR = 365.25 * DAY
 D = 90 * DAY
@@ -185,3 +196,40 @@ def test_the_change_of_summer_time_and_a_leap_day_skip_no_night_and_cause_no_sto
 
 def test_the_rest_between_two_readings_is_never_longer_than_the_warning_allows():
     assert (1 + EARLY) * CYCLE < 0.75
+
+
+def test_in_four_months_of_the_real_audit_on_stores_in_memory_all_is_verified_and_healed(tmp_path):
+    chance = random.Random(10)
+    place = Place(tmp_path, random=chance.randbytes)
+    create(place.path, place.world)
+    names = [f"sim-{chance.randrange(1 << 40)}-{number}" for number in range(3)]
+    for name in names:
+        attachment.add(place.open(), name, f"memory:{name}", site=name)
+    open_fonds(place.open(), "F1", "Phông mô phỏng")
+    configure(place, "max_age_days = 90", "max_age_days = 40")
+    reports, failures = [], []
+    service = Service(
+        place.open,
+        lambda _, result: reports.append(result),
+        lambda name, error: failures.append((name, str(error))),
+        Heartbeat(),
+    )
+    damaged = 0
+    for day in range(0, 120, 2):
+        place.clock.pass_by(days=2)
+        if day % 10 == 0:
+            submit_files(place, {f"{day}.bin".encode(): chance.randbytes(2_000)}, name=f"s{day}")
+        if day % 30 == 20:
+            shelf = locations._shelves[chance.choice(names)]
+            key = chance.choice([key for key in shelf.contents if key.startswith("packs/")])
+            data, generation = shelf.contents[key]
+            shelf.contents[key] = (data[:700] + b"\x01damage" + data[707:], generation)
+            damaged += 1
+        if chance.random() > 0.1:  # else the service is down
+            run_due(service)
+            assert all(one.oldest_age_days < 40 for one in standing(place.open()).stores)
+    place.clock.pass_by(days=30)
+    run_due(service)
+    assert [] == failures
+    repaired = sum(report.coverage.repaired for report in reports if isinstance(report, Report))
+    assert (damaged, 0) == (repaired, sum(row.state != "good" for row in copy_rows(place)))
