@@ -56,7 +56,7 @@ def post(url: str, data: bytes, kind: str, limit: int) -> Answer:
         return talk.answer
     if not talk.failure and talk.connection is not None:
         with contextlib.suppress(OSError):
-            talk.connection.shutdown(socket.SHUT_RDWR)  # the thread ends by itself
+            socket.socket.shutdown(talk.connection, socket.SHUT_RDWR)  # below TLS, so that the thread ends by itself
     raise AskingError(url=url, reason=talk.failure or marked("it took too long"))
 
 

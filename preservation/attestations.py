@@ -90,6 +90,11 @@ def keep(ledger: Ledger, name: str, data: bytes) -> None:
     replace_file(os.path.join(ledger.path, name), data)
 
 
+def are_here(ledger: Ledger) -> bool:
+    """Tell whether anybody has ever said anything of our checkpoints; cheap."""
+    return any(os.path.isdir(os.path.join(ledger.path, folder)) for folder, _ in _KINDS)
+
+
 def bring(ledger: Ledger, view: View, backend: StorageBackend) -> None:
     """Give a store the attestations that it lacks, from the newest back to what it has; an audit looks at all of it.
 

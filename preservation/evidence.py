@@ -118,8 +118,9 @@ def bring_up_to_date(repository: Repository, backend: StorageBackend) -> None:
     _tail(ledger, backend, _segments(ledger, backend))
     for key, data in _small(repository).items():
         _put_once(backend, key, data)
-    with repository.reading() as view:
-        attestations.bring(ledger, view, backend)
+    if attestations.are_here(ledger):
+        with repository.reading() as view:
+            attestations.bring(ledger, view, backend)
 
 
 def _small(repository: Repository) -> dict[str, bytes]:

@@ -207,6 +207,33 @@ def test_a_damaged_memory_is_no_empty_memory(made, log):
         countersign(made, parse_request(log.forked(1).request(0)), NOW, 5)
 
 
+def test_a_disk_that_fails_at_any_flush_gets_no_signature_and_leaves_old_or_new(made, log, monkeypatch):
+    countersign(made, parse_request(log.request(0)), NOW, 5)
+    flush = os.fsync
+    for failing in range(1, 9):
+        old = known(made, log)
+        log.grow(1)
+        calls = iter(range(1, 99))
+
+        def fsync(descriptor, failing=failing, calls=calls):
+            if next(calls) == failing:
+                raise OSError(5, "Input/output error")
+            flush(descriptor)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", fsync)
+            try:
+                done = countersign(made, parse_request(log.request(old.size)), NOW, 5)
+            except WitnessFolderError:
+                assert known(made, log) in {old, log.checkpoint()}
+            else:
+                assert failing > 3
+                assert done.signed.checkpoint == known(made, log)
+        if known(made, log) == log.checkpoint():
+            with pytest.raises(ForkError):
+                countersign(made, parse_request(log.forked(old.size).request(log.checkpoint().size)), NOW, 5)
+
+
 def test_requests_at_once_never_roll_the_memory_back(made, log):
     log.grow(40)
     countersign(made, parse_request(log.request(0, 3)), NOW, 5)
