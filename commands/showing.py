@@ -301,7 +301,7 @@ def _tell_standing(found: "Standing") -> None:
 @click.option("--since", metavar="N", type=click.IntRange(min=0), default=0, help=_("Begin with event number N."))
 @click.option("--package", metavar="ID", default="", help=_("Only events about this package and its packs."))
 @click.option("--pack", metavar="DIGEST", default="", help=_("Only events about this pack."))
-@click.option("--object", "object_digest", metavar="DIGEST", default="", help=_("Only events about its packs."))
+@click.option("--object", "object_digest", metavar="DIGEST", default="", help=_("Only about packs that hold this."))
 @click.option("--store", metavar="NAME", default="", help=_("Only events about this store."))
 @click.option("--run", "run_id", metavar="ID", default="", help=_("Only events of this audit."))
 @click.option("--type", "kind", metavar="TYPE", default="", help=_("Only events of this type."))

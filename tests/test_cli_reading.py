@@ -14,6 +14,7 @@ from cli_support import ROOT, archive, snapshot
 NOBODY = 65534
 
 READING = ["list", "show {package}", "status", "events", "store list", "fonds list", "ledger verify", "ledger key"]
+READING += ["ledger prove 0", "ledger key --verifier", "events --package {package}"]
 READING += ["ledger key --public", "doctor", "compare {list}", "compare {list} --package {package}"]
 OTHERS = ["export {package} {out}", "fonds add X"]
 
