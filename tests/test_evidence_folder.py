@@ -1,14 +1,20 @@
 """What an auditor takes along: the evidence folder, its script, proofs of single events; by the command line."""
 
-import json
+import base64
 import os
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cli_support import archive, mocban, snapshot
+from tamper_support import ORIGIN, honest, write_out
+
+from preservation.creation import open_repository
+from preservation.ledger.notes import Checkpoint, sign_note
+from preservation.repository import World
 
 SCRIPT = Path(__file__).parent.parent / "preservation/ledger/verify.sh"
 TOOLS = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
@@ -34,14 +40,14 @@ def made(tmp_path_factory):
     return made
 
 
+def opened(made):
+    world = World(now=lambda: datetime.now(UTC), random=os.urandom, agent="test")
+    return open_repository(str(made.path), world)
+
+
 def seal(made):
     """Seal what is hot, as a day later happens by itself."""
-    from preservation.creation import open_repository  # noqa: PLC0415 - only here
-    from preservation.repository import World  # noqa: PLC0415 - the same
-
-    world = World(now=lambda: __import__("datetime").datetime.now().astimezone(), random=os.urandom, agent="test")
-    repository = open_repository(str(made.path), world)
-    with repository.ledger.writing(5) as writer:
+    with opened(made).ledger.writing(5) as writer:
         writer.seal_if_due(force=True)
         writer.checkpoint()
 
@@ -167,19 +173,20 @@ def test_script_and_program_tell_the_same_of_everything_beside_the_events(export
         assert 3 == mocban("ledger", "verify", "--folder", copied).status, name
 
 
-def test_an_event_cannot_speak_to_the_script(tmp_path):
-    """A forged digest with a line in it must not become a line of what the script reads from DuckDB."""
-    from tamper_support import honest, write_out  # noqa: PLC0415 - only here
-
+@pytest.mark.parametrize("where", ["name", "digest"])
+def test_an_event_cannot_speak_to_the_script(tmp_path, where):
+    """A line break in a forged event must not begin a line of what the script reads from DuckDB."""
     story = honest(tmp_path, 1)
-    root = json.dumps("0" * 64 + "\ntree 5 AAAA\nfile " + "0" * 64)[1:-1]
-    for event in story.events:
-        if event["type"] == "tag:mocban,2026:witnessed":
-            event["detail"] = {"note": root}
+    spoken = f"x\ntree 5 {base64.b64encode(bytes(32)).decode()}\nfile x"
+    attested = {spoken: "0" * 64} if where == "name" else {"witness/000000000005.note": spoken}
+    story.events[3]["detail"]["attestations"] = attested
     folder = write_out(story.told(), tmp_path / "evidence", "folder")
     held = tmp_path / "held.note"
-    held.write_text("kho.example.vn/ledger\n5\nAAAA\n\n— x AAAA\n")
-    assert verify(folder, "--checkpoint", held).returncode == 1
+    text = Checkpoint(ORIGIN, 5, bytes(32)).text()
+    held.write_bytes(sign_note(text, [story.keys.log]).encoded())
+    done = verify(folder, "--checkpoint", held)
+    assert done.returncode == 1
+    assert "the 5 events here are not those of" in done.stderr
 
 
 def test_an_export_needs_no_rights_and_overwrites_nothing(made, tmp_path):
@@ -190,16 +197,20 @@ def test_an_export_needs_no_rights_and_overwrites_nothing(made, tmp_path):
     again = made("ledger", "export", tmp_path / "one")
     assert (1, True) == (again.status, "nothing was written" in again.err)
     assert [] == [name for name in os.listdir(tmp_path) if name.endswith(".partial")]
-    assert b"Vi\xe1\xbb\x87t" in (tmp_path / "one/README.txt").read_bytes()
+    assert "BẰNG CHỨNG CỦA SỔ CÁI" in (tmp_path / "one/README.txt").read_text()
 
 
 def test_events_after_the_last_checkpoint_are_left_out_and_said_to_be(tmp_path):
     made = archive(tmp_path, stores=("d1",))
-    sizes = made.json("ledger", "export", tmp_path / "one")
-    said = made("ledger", "export", tmp_path / "two")
-    assert sizes["unsigned_events"] > 0
-    assert "Left out" in said.out
-    assert verify(tmp_path / "one").returncode == 0
+    seal(made)
+    repository = opened(made)
+    repository.record([repository.event("replication", pack="0" * 64)] * 3)
+    for force in (False, True):
+        said = made("ledger", "export", tmp_path / f"sealed {force}", "--json")
+        assert (0, 3 + force) == (said.status, said.json["unsigned_events"]), said.err
+        assert verify(tmp_path / f"sealed {force}").returncode == 0
+        with repository.ledger.writing(5) as writer:
+            writer.seal_if_due(force=True)  # a segment that goes beyond the last checkpoint is written anew up to it
 
 
 def test_the_public_key_is_a_pem_that_openssl_takes(made):
