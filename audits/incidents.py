@@ -14,6 +14,7 @@ from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import CopyRow, CopyState, IncidentRow, MarkRow, PackRow
 from preservation.checking import Grade
+from preservation.ledger.canonical import Json
 from preservation.ledger.events import Event, EventType
 from preservation.repository import Repository
 from preservation.stores import attached
@@ -115,7 +116,7 @@ class _Run:
     def events(self) -> Iterator[Event]:
         """Yield what is to be recorded."""
         now = self._repository.world.now()
-        counts = {}
+        counts: dict[str, Json] = {}
         known = set()
         for row in self._standing:
             key = (row.code, row.store)
@@ -136,11 +137,19 @@ class _Run:
         for code, store in sorted(self._found.keys() - known):
             found = self._found[code, store]
             incident = self._repository.new_id()
-            detail = {"incident": incident, "code": code, "store": store, "pack": found.pack, "count": found.count}
-            yield self._event(EventType.INCIDENT_OPENED, outcome="failure", **detail)
+            yield self._event(
+                EventType.INCIDENT_OPENED,
+                outcome="failure",
+                incident=incident,
+                code=code,
+                store=store,
+                pack=found.pack,
+                count=found.count,
+            )
 
-    def _event(self, kind: EventType, outcome: str = "success", **detail: object) -> Event:
-        return self._repository.event(kind, outcome=outcome, run=self._report.run, **detail)
+    def _event(self, kind: EventType, outcome: str = "success", **detail: Json) -> Event:
+        agent = self._repository.world.agent
+        return Event(type=kind, outcome=outcome, detail={**detail, "run": self._report.run}, agent=agent)
 
     def _how(self, key: _Key) -> str:
         return "healed" if key in self._healed else "gone"

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +181,8 @@ def _tell_line(line: "Line") -> None:
 @click.pass_obj
 def status_command(call: Call, *, as_json: bool) -> None:
     """Show how the repository is."""
-    from audits.pacing import standing  # noqa: PLC0415 - help does without it
+    from audits.findings import next_command  # noqa: PLC0415 - help does without it
+    from audits.pacing import standing  # noqa: PLC0415 - the same
     from preservation.holdings import status  # noqa: PLC0415 - the same
     from preservation.stores import all_open, attached  # noqa: PLC0415 - the same
 
@@ -190,7 +192,10 @@ def status_command(call: Call, *, as_json: bool) -> None:
         found = status(repository, view, stores)
         if as_json:
             more = dataclasses.asdict(deadlines)
-            more["findings"] = [{**dataclasses.asdict(one), "severity": one.severity} for one in deadlines.findings]
+            more["findings"] = [
+                {**dataclasses.asdict(one), "severity": one.severity, "next": next_command(one)}
+                for one in deadlines.findings
+            ]
             write_json({**dataclasses.asdict(found), "findings": more.pop("findings"), "standing": more})
         else:
             _tell_status(found, stores)
@@ -244,7 +249,7 @@ def _tell_open_matters(found: "HoldingsStatus", stores: "list[Store]") -> None:
 
 def _tell_standing(found: "Standing") -> None:
     """Tell whether every copy will be verified in time, and what keeps it from that."""
-    from audits.findings import MEANING  # noqa: PLC0415 - help does without it
+    from audits.findings import MEANING, next_command  # noqa: PLC0415 - help does without it
 
     if found.alive:
         say(marked("The service was last at work: {time}"), time=time_text(found.alive))
@@ -287,6 +292,7 @@ def _tell_standing(found: "Standing") -> None:
     for finding in found.findings:
         where = " ".join(part for part in (finding.store, finding.detail) if part)
         warn(marked("{code}: {what} ({where})"), code=str(finding.code), what=MEANING[finding.code], where=where)
+        note(marked("  next: {command}"), command=shlex.join(next_command(finding)))
 
 
 @command(
