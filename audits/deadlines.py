@@ -202,9 +202,9 @@ def slice_of(copies: Sequence[Held], at: Conditions) -> Slice:
     if not chosen and not is_busy and at.rested < SHIFT:
         return Slice(rate=rate, pace=pace, wait=SHIFT - at.rested)
     rested = min(at.rested, 7 * DAY)
-    rested = at.windows.open_seconds(at.local - timedelta(seconds=rested), rested)
-    allowed = rate * (min(CREDIT, rested) + SLICE_SECONDS)
-    is_turn = old[0].due <= at.now or allowed >= old[0].cost
+    rested = min(CREDIT, at.windows.open_seconds(at.local - timedelta(seconds=rested), rested))
+    allowed = rate * rested / max(1 - rate / pace, 1e-3)  # what the rate brings in the rest and in the slice itself
+    is_turn = allowed >= old[0].cost or (old[0].due <= at.now and at.rested >= SHIFT)
     chosen += _within(old, min(allowed, most), at_least_one=is_turn)[: SLICE_COPIES - len(chosen)]
     wait = 0.0 if chosen else min(SHIFT, max(HOUR, (old[0].cost - allowed) / rate / 4))
     return Slice(rate=rate, pace=pace, chosen=tuple(chosen), wait=wait)
