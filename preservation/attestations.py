@@ -69,6 +69,8 @@ def is_attestation(key: str) -> bool:
 
 def read(ledger: Ledger, name: str) -> bytes | None:
     """Return an attestation as it lies here, not measured; None if it is not there or cannot be read."""
+    if not is_attestation(f"ledger/{name}"):  # an event of a ledger that somebody else has made may say anything
+        return None
     try:
         return read_file(os.path.join(ledger.path, name), LIMIT)
     except (FileNotFoundError, LedgerUnreadableError):
@@ -83,6 +85,8 @@ def measured(ledger: Ledger, row: AttestationRow) -> bytes | None:
 
 def keep(ledger: Ledger, name: str, data: bytes) -> None:
     """Write an attestation durably: old bytes or new bytes, never half."""
+    if not is_attestation(f"ledger/{name}"):
+        raise ValueError(f"{name!r} is no name of an attestation")
     folder = os.path.join(ledger.path, os.path.dirname(name))
     if not os.path.isdir(folder):
         os.makedirs(folder, exist_ok=True)
@@ -130,6 +134,8 @@ def wrong(
         StorageError: The store could not be looked at.
     """
     for row in known:
+        if not is_attestation(f"ledger/{row.name}"):
+            continue
         found = _content(backend, f"ledger/{row.name}")
         if found is None or sha256(found).hexdigest() != row.sha256:
             yield f"ledger/{row.name}", measured(ledger, row)
@@ -139,7 +145,7 @@ def fetch(ledger: Ledger, view: View, backends: Sequence[StorageBackend]) -> int
     """Bring from the stores what is missing or wrong here; return how much came."""
     fetched = 0
     for row in rows.every(view, AttestationRow):
-        if measured(ledger, row) is not None:
+        if measured(ledger, row) is not None or not is_attestation(f"ledger/{row.name}"):
             continue
         for backend in backends:
             with suppress(StorageError):

@@ -12,7 +12,7 @@ from repository_support import audit, flip, made, submit_files
 from witness_support import NAME, Log, served, witness
 
 from audits.doctor import examine
-from preservation import asking, rebuilding, rotation, witnessing
+from preservation import asking, attestations, rebuilding, rotation, witnessing
 from preservation.asking import AskingError
 from preservation.catalog import rows
 from preservation.catalog.rows import AttestationRow, MarkRow
@@ -434,6 +434,20 @@ def test_damage_on_a_store_is_healed_and_a_repository_made_anew_has_the_notes(pl
     shutil.rmtree(place.store("b"))
     rebuilding.rebuild_from(place.url("a"), place.path, place.world)
     assert [""] == problems(place)
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/dev/shm/escaped", "witness/../../escaped.note", "hot/1.wal", ""])
+def test_a_name_that_leads_elsewhere_is_never_read_or_written(place, name):
+    repository = place.open()
+    (place.store("a") / "ledger/escaped").write_bytes(b"x")
+    detail = {"size": 1, "key": "00", "root": "", "witnessed": "", "attestations": {name: sha256(b"x").hexdigest()}}
+    repository.record([repository.event(EventType.WITNESSED, **detail)])
+    before = sorted(os.listdir(place.path)), sorted(os.listdir(place.folder))
+    rebuilding.rebuild(place.path, place.world)
+    assert before == (sorted(os.listdir(place.path)), sorted(os.listdir(place.folder)))
+    assert not [one for one in audit(place).findings if "escaped" in one.detail and one.code == "evidence-damaged"]
+    with pytest.raises(ValueError, match="name"):
+        attestations.keep(repository.ledger, name, b"x")
 
 
 def test_clocks_that_differ_are_recorded_and_not_fatal(place, other):

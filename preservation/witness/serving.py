@@ -75,7 +75,12 @@ class WitnessServer(ThreadingHTTPServer):
 
     def serve(self, stopping: threading.Event) -> None:
         """Answer until ``stopping`` is set, then stop listening."""
-        threading.Thread(target=lambda: (stopping.wait(), self.shutdown()), daemon=True).start()
+
+        def stop() -> None:
+            stopping.wait()
+            self.shutdown()
+
+        threading.Thread(target=stop, daemon=True).start()
         try:
             self.serve_forever(poll_interval=_QUIET_SECONDS)
         finally:
