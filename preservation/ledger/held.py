@@ -113,9 +113,12 @@ def _check_lines(path: str, held: Held) -> Iterator[LedgerProblem]:
     """Yield a problem if the ledger has the same checkpoint with fewer signatures: a witness was dropped."""
     there: set[Signature] = set()
     try:
-        there.update(read_checkpoint(path, held.size).note.signatures)
+        here = read_checkpoint(path, held.size).note
     except (LedgerError, OSError):
         return  # it need not be kept here; one that is damaged was told
+    if here.text != held.signed.note.text:
+        return  # which of the two is wrong was told
+    there.update(here.signatures)
     there.update(witness_lines(path, held.size))
     missing = [line.name for line in held.signed.note.signatures if line not in there]
     if missing:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from preservation.ledger.errors import KeyFileError, NoteError
+from preservation.ledger.errors import KeyFileError, LedgerUnreadableError, NoteError
 from preservation.ledger.events import Event, EventType, Record
 from preservation.ledger.files import create_file, read_file
 from preservation.ledger.kit import KIT_README
@@ -127,7 +127,7 @@ def read_verifier_key(path: str) -> VerifierKey:
     """Return the public key in a ``.vkey`` file; raises ``KeyFileError``."""
     try:
         return parse_verifier_key(read_file(path, _KEY_FILE_LIMIT).decode().removesuffix("\n"))
-    except (OSError, UnicodeDecodeError, NoteError) as error:
+    except (OSError, UnicodeDecodeError, NoteError, LedgerUnreadableError) as error:
         raise KeyFileError(place=path, reason=f"no verifier key can be read here ({error})") from error
 
 
@@ -148,7 +148,7 @@ def read_public_keys(path: str, origin: str) -> list[VerifierKey]:
         if not isinstance(key, Ed25519PublicKey):
             raise KeyFileError(place=path, reason="not an Ed25519 key")
         return [VerifierKey(name, key.public_bytes_raw()) for name in (origin, root_name(origin))]
-    except (OSError, ValueError, NoteError) as error:
+    except (OSError, ValueError, NoteError, LedgerUnreadableError) as error:
         raise KeyFileError(place=path, reason=f"no public key can be read here ({error})") from error
 
 
