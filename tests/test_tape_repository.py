@@ -122,6 +122,14 @@ def test_a_copy_that_is_only_staged_is_no_copy(place, monkeypatch):
     assert [] == waiting(place, "t1")
 
 
+def test_replicating_again_writes_nothing_to_the_tapes(filled):
+    place, _ = filled
+    before = [image.read_bytes() for name in ("t1", "t2") for image in images(place.folder / name)]
+    replicate(place.open(), nothing)
+
+    assert before == [image.read_bytes() for name in ("t1", "t2") for image in images(place.folder / name)]
+
+
 def test_where_the_policy_needs_tape_only_replication_fulfils_it(place):
     configure(place, "copies = 2", "copies = 3")
     assert submit_files(place, FILES).under_replicated

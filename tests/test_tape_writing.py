@@ -6,6 +6,7 @@ import struct
 from contextlib import closing
 
 import pytest
+from backend_sources import Patterned, peak_growth
 from tape_support import (
     MIB,
     STORE,
@@ -100,6 +101,15 @@ def test_the_same_staging_gives_the_same_tape(tmp_path):
         made.append(images(tmp_path / name)[0].read_bytes())
 
     assert made[0] == made[1]
+
+
+def test_a_flush_takes_little_memory(folder):
+    size = 200 * MIB
+    with closing(tape_at(folder, capacity=512 * MIB)) as tape:
+        tape.write("packs/f/large.tar", size, Patterned(size))
+        tape.write("not whole records", size + 5, Patterned(size + 5))
+        assert peak_growth(lambda: tape.flush(proved)) < 64 * MIB
+        assert [] == staged(tape)
 
 
 def test_a_flush_of_nothing_writes_nothing(tape, folder):

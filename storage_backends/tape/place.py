@@ -175,6 +175,7 @@ def initialise(place: str, store_id: str, cartridges: Cartridges | None) -> None
         _write_once(os.path.join(place, LOCK), b"")
         if cartridges is not None:
             _label(place, store_id, cartridges)
+        _note_cartridges(place, store_id)
         marker = {"format": 1, "mocban": "tape store", "store": store_id}
         _write_once(os.path.join(place, MARKER_KEY), json.dumps(marker).encode() + b"\n")
     except OSError as error:
@@ -195,6 +196,15 @@ def _label(place: str, store_id: str, wanted: Cartridges) -> None:
             make_cartridge(place, barcode, Settings(capacity=wanted.capacity))
         with _in_drive(place, barcode, counting=True) as drive:
             write_label(drive, Label(barcode, number, store_id, wanted.repository, wanted.written))
+
+
+def _note_cartridges(place: str, store_id: str) -> None:
+    """Have every cartridge in the directory, so that nobody needs to look for one on the cartridges themselves."""
+    home = ImageFolder(place, store_id)
+    try:
+        home.directory(writable=True).close()
+    finally:
+        home.library.close()
 
 
 def _write_once(path: str, data: bytes) -> None:
