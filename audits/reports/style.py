@@ -57,9 +57,10 @@ dl.title dd {{ margin: 0; flex: 1; min-width: 0; overflow-wrap: anywhere; }}
 .verdict {{ display: table; width: 100%; border: 0.6pt solid #20262e; border-left: 4pt solid #20262e; margin: 0 0 4mm;
   padding: 3.2mm 4mm; break-inside: avoid; }}
   break-inside: avoid; }}
-.verdict .sign {{ display: table-cell; width: 14mm; padding-right: 4.5mm; vertical-align: middle; }}
+.verdict .sign {{ display: table-cell; width: 9mm; vertical-align: middle; }}
 .verdict svg {{ display: block; width: 9mm; height: 9mm; }}
-.verdict p {{ display: table-cell; vertical-align: middle; font-size: 12.5pt; line-height: 1.3; max-width: none; }}
+.verdict p {{ display: table-cell; padding-left: 4.5mm; vertical-align: middle; font-size: 12.5pt; line-height: 1.3;
+  max-width: none; }}
 .verdict .next {{ display: block; margin-top: 1mm; font: 8.5pt {SANS}; }}
 .verdict .word {{ display: block; margin-bottom: 0.6mm; font: 600 7.5pt {SANS}; letter-spacing: 0.08em;
   text-transform: uppercase; }}

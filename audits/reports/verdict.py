@@ -7,6 +7,7 @@ from enum import StrEnum
 from audits.reports.gathering import Report
 from audits.reports.language import DAY
 from preservation.checking import Grade
+from storage_backends.backend import Reach
 from storage_backends.errors import marked
 
 
@@ -42,12 +43,16 @@ def headline(report: Report, found: Sequence[Matter]) -> Matter:
         return found[0]
     if not held.packages and not held.packs:
         return Matter(Weight.NOTHING, "empty", marked("Nothing is kept here yet, so there is nothing to judge."))
-    return Matter(
-        Weight.GOOD,
-        "proven",
-        marked("Every copy was read in full within the last {days} days and found right: {copies} of {copies}."),
-        {"copies": held.copies, "days": round(report.longest_limit)},
-    )
+    deep = sum(one.copies for one in held.ages if one.grade == Grade.BYTES and one.reach == Reach.MEDIUM)
+    values = {"copies": held.copies, "days": round(report.longest_limit)}
+    if deep < held.copies:
+        text = marked(
+            "Every copy was read in full within the last {days} days and found right: {copies} of {copies}; of these "
+            "surely from the medium, not from this machine's memory: {deep}."
+        )
+        return Matter(Weight.GOOD, "proven", text, {**values, "deep": deep})
+    text = marked("Every copy was read in full within the last {days} days and found right: {copies} of {copies}.")
+    return Matter(Weight.GOOD, "proven", text, values)
 
 
 def overdue(report: Report) -> int:
