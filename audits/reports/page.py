@@ -29,7 +29,7 @@ SECTIONS: Sequence[tuple[str, Callable[[Report, Language], Iterator[Markup]]]] =
 )
 
 WORDS = {
-    Weight.GOOD: marked("Proven"),
+    Weight.GOOD: marked("Found right"),
     Weight.ATTENTION: marked("Needs attention"),
     Weight.BAD: marked("Damage or loss"),
     Weight.NOTHING: marked("Empty"),
