@@ -10,9 +10,9 @@ from backend_sources import PROFILE
 from storage_backends import disk
 from storage_backends.tape import place as places
 from storage_backends.tape.backend import TapeBackend
+from storage_backends.tape.cartridges import Cartridges
 from storage_backends.tape.drive import RECORD
 from storage_backends.tape.image import read_settings
-from storage_backends.tape.cartridges import Cartridges
 
 STORE = "0190a0b0-0000-7000-8000-00000000001a"
 MIB = 1 << 20
