@@ -5,6 +5,7 @@ import struct
 
 import pytest
 from repository_support import (
+    FONDS,
     audit,
     catalog_rows,
     configure,
@@ -239,6 +240,26 @@ def test_a_damaged_copy_on_tape_is_found_and_written_anew_elsewhere(filled, unre
     assert "000002" == after[moved[0]][:6]
     assert (20, []) == (seen(audit(place))["verified"], open_findings(audit(place)))
     assert EXPECTED == contents(place, package)
+
+
+def test_an_audit_reads_a_tape_in_one_sweep(filled, monkeypatch):
+    place, _ = filled
+    submit_files(place, {"later.bin": b"later" * 90_000}, "second")
+    replicate(place.open(), nothing)
+    passed = {}
+    locate = ImageDrive.locate
+
+    def noted(drive, to):
+        passed.setdefault(drive.name, []).append(to.block)
+        locate(drive, to)
+
+    monkeypatch.setattr(ImageDrive, "locate", noted)
+    report = audit(place, fonds=(FONDS,))
+
+    assert seen(report)["expected"] == seen(report)["verified"] > 20
+    for name in ("t1", "t2"):
+        blocks = passed[str(images(place.folder / name)[0])]
+        assert blocks == sorted(blocks)
 
 
 def test_damage_is_told_and_left_where_nothing_may_be_repaired(filled):
