@@ -48,7 +48,7 @@ MEASURED_FROM = 60.0
 
 
 @dataclass(slots=True)
-class Service:
+class Watch:
     """What the service remembers from one round to the next.
 
     ``open`` gives the repository, ``told`` and ``failed`` hear of each piece of work that was done or could not be;
@@ -88,25 +88,25 @@ class Duty:
     """A piece of work. It is opened a repository of its own; what it raises stops no other."""
 
     name: str
-    is_due: Callable[[Repository, Service], bool]
-    do: Callable[[Repository, Service], Result]
+    is_due: Callable[[Repository, Watch], bool]
+    do: Callable[[Repository, Watch], Result]
 
 
-def _every(name: str, span: timedelta) -> Callable[[Repository, Service], bool]:
-    return lambda repository, service: service.heartbeat.rested(name, repository.world.now()) >= span
+def _every(name: str, span: timedelta) -> Callable[[Repository, Watch], bool]:
+    return lambda repository, watch: watch.heartbeat.rested(name, repository.world.now()) >= span
 
 
 # ---- the clock ---------------------------------------------------------------------------------------------------
 
 
-def look_at_clock(service: Service, now: datetime) -> None:
+def look_at_clock(watch: Watch, now: datetime) -> None:
     """Note the time in the heartbeat, and what the clock gained since the last look.
 
     Where the machine was off in between, nobody counted, and it may have been off for as long as the clock says.
     """
-    heartbeat = service.heartbeat
-    if service.machine is not None:
-        machine, ticks = service.machine()
+    heartbeat = watch.heartbeat
+    if watch.machine is not None:
+        machine, ticks = watch.machine()
         if heartbeat.alive and machine == heartbeat.machine:
             before = (datetime.fromisoformat(heartbeat.alive).timestamp(), heartbeat.ticks)
             heartbeat.gained += jump_ahead(before, (now.timestamp(), ticks))
@@ -114,54 +114,54 @@ def look_at_clock(service: Service, now: datetime) -> None:
     heartbeat.alive = time_text(now)
 
 
-def _has_jumped(repository: Repository, service: Service) -> bool:
-    look_at_clock(service, repository.world.now())
-    return service.heartbeat.gained > 0
+def _has_jumped(repository: Repository, watch: Watch) -> bool:
+    look_at_clock(watch, repository.world.now())
+    return watch.heartbeat.gained > 0
 
 
-def _note_jump(repository: Repository, service: Service) -> None:
+def _note_jump(repository: Repository, watch: Watch) -> None:
     now = repository.world.now().timestamp()
     with repository.reading() as view:
         known = any(abs(one.after - now) < SLACK and one.seconds > 0 for one in skews_of(view))
     if not known:  # else recorded by a service that was killed before it could note that
-        jumped = round(service.heartbeat.gained)
+        jumped = round(watch.heartbeat.gained)
         repository.record([repository.event(EventType.CLOCK_SKEW, outcome=Outcome.WARNING, jumped=jumped)])
-    service.heartbeat.gained = 0.0
+    watch.heartbeat.gained = 0.0
 
 
 # ---- copies ------------------------------------------------------------------------------------------------------
 
 
-def _clean(repository: Repository, _service: Service) -> None:
+def _clean(repository: Repository, _watch: Watch) -> None:
     clean(repository)
 
 
-def _lacks_copies(repository: Repository, service: Service) -> bool:
-    if service.rests("replicate", repository):
+def _lacks_copies(repository: Repository, watch: Watch) -> bool:
+    if watch.rests("replicate", repository):
         return False
     with repository.reading() as view:
         if short_packs(repository, view) or any(wanting(view, row) for row in attached(view)):
             return True
-    service.rest("replicate", repository, LOOK_AGAIN)
+    watch.rest("replicate", repository, LOOK_AGAIN)
     return False
 
 
-def _replicate(repository: Repository, service: Service) -> Result:
-    return replicate(repository, service.goes_on)
+def _replicate(repository: Repository, watch: Watch) -> Result:
+    return replicate(repository, watch.goes_on)
 
 
-def _has_slices(repository: Repository, service: Service) -> bool:
+def _has_slices(repository: Repository, watch: Watch) -> bool:
     """Tell whether copies of a store that is there are to be read now; what they are is kept for ``_audit``."""
-    service.slices, service.unfinished = [], _unfinished(repository, service)
-    if service.unfinished is not None:
+    watch.slices, watch.unfinished = [], _unfinished(repository, watch)
+    if watch.unfinished is not None:
         return True
-    if service.rests("audit", repository):
+    if watch.rests("audit", repository):
         return False
-    found = next_slices(repository, service.heartbeat, rests=not service.once)
-    service.slices = [(one, part) for one, part in found if part.chosen and _is_there(one.row)]
-    if not service.slices:
-        service.rest("audit", repository, min((part.wait or LOOK_AGAIN for _, part in found), default=LOOK_AGAIN))
-    return bool(service.slices)
+    found = next_slices(repository, watch.heartbeat, rests=not watch.once)
+    watch.slices = [(one, part) for one, part in found if part.chosen and _is_there(one.row)]
+    if not watch.slices:
+        watch.rest("audit", repository, min((part.wait or LOOK_AGAIN for _, part in found), default=LOOK_AGAIN))
+    return bool(watch.slices)
 
 
 def _is_there(row: StoreRow) -> bool:
@@ -171,7 +171,7 @@ def _is_there(row: StoreRow) -> bool:
     return backend is not None
 
 
-def _unfinished(repository: Repository, service: Service) -> Scope | None:
+def _unfinished(repository: Repository, watch: Watch) -> Scope | None:
     """Return the scope of a slice that was stopped, if its stores may be read now: it goes on where it was."""
     with repository.reading() as view:
         scopes = [json.loads(row.scope) for row in rows.every(view, RunRow)]
@@ -180,7 +180,7 @@ def _unfinished(repository: Repository, service: Service) -> Scope | None:
             return None
         closed = {
             one.row.store
-            for one in stores_now(repository, view, service.heartbeat)
+            for one in stores_now(repository, view, watch.heartbeat)
             if one.at.paused or not one.at.windows.is_open(one.at.local)
         }
     if closed & {name.rpartition("/")[2] for name in asked["copies"]}:
@@ -192,33 +192,33 @@ def _unfinished(repository: Repository, service: Service) -> Scope | None:
     return Scope(**{**values, "grade": Grade(values.get("grade", Grade.BYTES))})
 
 
-def _audit(repository: Repository, service: Service) -> Result:
+def _audit(repository: Repository, watch: Watch) -> Result:
     """Read one slice of the copies whose turn has come, each store at its own pace."""
     policy = repository.configuration.audit
     with repository.reading() as view:
         known = {row.store: store_policy(policy, row.name) for row in attached(view)}
         paces: dict[str, int] = {row.name: known[row.store].most for row in attached(view)}
-    scope, priorities = service.unfinished, [one.io_priority for one in known.values()]
+    scope, priorities = watch.unfinished, [one.io_priority for one in known.values()]
     if scope is None:
-        copies = tuple(f"{copy.pack}/{copy.store}" for _, part in service.slices for copy in part.chosen)
-        closes = min(one.at.windows.closes_in(one.at.local) for one, _ in service.slices)
+        copies = tuple(f"{copy.pack}/{copy.store}" for _, part in watch.slices for copy in part.chosen)
+        closes = min(one.at.windows.closes_in(one.at.local) for one, _ in watch.slices)
         scope = Scope(copies=copies, seconds=None if closes > 2 * SLICE_SECONDS else round(closes))
-        priorities = [one.policy.io_priority for one, _ in service.slices]
-        if not service.once:
-            paces |= {one.row.name: max(1, round(part.pace)) for one, part in service.slices}
+        priorities = [one.policy.io_priority for one, _ in watch.slices]
+        if not watch.once:
+            paces |= {one.row.name: max(1, round(part.pace)) for one, part in watch.slices}
     began = time.monotonic()
     with reading_as(politest(priorities)):
-        report = audit(repository, scope, repair=True, told=service.goes_on, pace=paces)
-    _measure(repository, service, time.monotonic() - began)
+        report = audit(repository, scope, repair=True, told=watch.goes_on, pace=paces)
+    _measure(repository, watch, time.monotonic() - began)
     return report
 
 
-def _measure(repository: Repository, service: Service, seconds: float) -> None:
+def _measure(repository: Repository, watch: Watch, seconds: float) -> None:
     """Note which stores could not keep up with their pace, for the forecast."""
-    if service.once or seconds < MEASURED_FROM:
+    if watch.once or seconds < MEASURED_FROM:
         return
     with repository.reading() as view:
-        for one, part in service.slices:
+        for one, part in watch.slices:
             named = [rows.one(view, rows.CopyRow, copy.pack, copy.store) for copy in part.chosen]
             looked = [datetime.fromisoformat(row.checked) for row in named if row is not None and row.checked]
             now = repository.world.now()
@@ -226,49 +226,49 @@ def _measure(repository: Repository, service: Service, seconds: float) -> None:
             if taken < MEASURED_FROM:
                 continue
             speed = sum(copy.size for copy in part.chosen) / taken
-            measured = service.heartbeat.measured
+            measured = watch.heartbeat.measured
             if speed < KEPT_UP * part.pace:
                 measured[one.row.store] = speed
             elif speed > measured.get(one.row.store, 0.0):
                 measured.pop(one.row.store, None)
 
 
-def _sweep(repository: Repository, service: Service) -> Result:
+def _sweep(repository: Repository, watch: Watch) -> Result:
     """Look at what lies beside the packs, and close the sum over all copies: which were verified lately enough."""
     policy = repository.configuration.audit
     with reading_as(policy.io_priority):
-        return audit(repository, Scope(max_age_days=policy.max_age_days, bytes=0), repair=True, told=service.goes_on)
+        return audit(repository, Scope(max_age_days=policy.max_age_days, bytes=0), repair=True, told=watch.goes_on)
 
 
-def _grades_due(repository: Repository, service: Service) -> list[Grade]:
+def _grades_due(repository: Repository, watch: Watch) -> list[Grade]:
     policy, now = repository.configuration.audit, repository.world.now()
     due = []
     for name, one in policy.grades.items():
         span = timedelta(days=one.max_age_days) * 3 / 4
         is_open = windows_of(policy.window if one.window is None else one.window).is_open(now.astimezone())
-        if span and is_open and service.heartbeat.rested(f"look-{name}", now) >= span:
+        if span and is_open and watch.heartbeat.rested(f"look-{name}", now) >= span:
             due.append(Grade(name))
     return due
 
 
-def _look(repository: Repository, service: Service) -> Result:
+def _look(repository: Repository, watch: Watch) -> Result:
     """Look at every copy with less evidence than its bytes."""
-    grade = _grades_due(repository, service)[0]
-    report = audit(repository, Scope(grade=grade), repair=True, told=service.goes_on)
-    service.heartbeat.succeeded(f"look-{grade}", repository.world.now())
+    grade = _grades_due(repository, watch)[0]
+    report = audit(repository, Scope(grade=grade), repair=True, told=watch.goes_on)
+    watch.heartbeat.succeeded(f"look-{grade}", repository.world.now())
     return report
 
 
 # ---- evidence and people -----------------------------------------------------------------------------------------
 
 
-def _evidence_is_due(repository: Repository, service: Service) -> bool:
-    rested = service.heartbeat.rested("evidence", repository.world.now())
+def _evidence_is_due(repository: Repository, watch: Watch) -> bool:
+    rested = watch.heartbeat.rested("evidence", repository.world.now())
     signed = max(repository.ledger.checkpoint_sizes(), default=0)
     return rested >= DAILY or (rested >= HOURLY and signed < repository.ledger.size)
 
 
-def _evidence(repository: Repository, _service: Service) -> Result:
+def _evidence(repository: Repository, _watch: Watch) -> Result:
     """Seal what is due, sign a checkpoint, bring both to every store."""
     with repository.reading() as view:
         store_rows = attached(view)
@@ -281,27 +281,27 @@ def _evidence(repository: Repository, _service: Service) -> Result:
     ]
 
 
-def _timestamp(repository: Repository, _service: Service) -> None:
+def _timestamp(repository: Repository, _watch: Watch) -> None:
     timestamps.obtain(repository)
 
 
-def _witness(repository: Repository, _service: Service) -> None:
+def _witness(repository: Repository, _watch: Watch) -> None:
     witnessing.countersign(repository)
 
 
-def _report_is_due(repository: Repository, service: Service) -> bool:
+def _report_is_due(repository: Repository, watch: Watch) -> bool:
     policy = repository.configuration.report
-    rested = service.heartbeat.rested("report", repository.world.now())
+    rested = watch.heartbeat.rested("report", repository.world.now())
     return bool(policy.folder) and rested >= timedelta(days=policy.every_days)
 
 
-def _report(repository: Repository, service: Service) -> None:
+def _report(repository: Repository, watch: Watch) -> None:
     from audits.reports import Language, write  # noqa: PLC0415 - reports bring pyarrow
 
     policy, world = repository.configuration.report, repository.world
     language = Language(policy.language, lambda text: world.translated(policy.language, text))
     folder = os.path.join(repository.path, policy.folder)
-    service.beat()
+    watch.beat()
     write(repository, os.path.join(folder, f"{world.now().astimezone():%Y-%m-%d}.html"), language)
 
 
@@ -311,29 +311,29 @@ DUTIES = (
     Duty("replicate", _lacks_copies, _replicate),
     Duty("audit", _has_slices, _audit),
     Duty("sweep", _every("sweep", WEEKLY), _sweep),
-    Duty("look", lambda repository, service: bool(_grades_due(repository, service)), _look),
+    Duty("look", lambda repository, watch: bool(_grades_due(repository, watch)), _look),
     Duty(
         "inventory",
-        lambda repository, _service: inventory.is_due(repository),
-        lambda repository, _service: inventory.commit(repository),
+        lambda repository, _watch: inventory.is_due(repository),
+        lambda repository, _watch: inventory.commit(repository),
     ),
     Duty("evidence", _evidence_is_due, _evidence),
     Duty(
         "timestamp",
-        lambda repository, _service: timestamps.is_due(repository),
+        lambda repository, _watch: timestamps.is_due(repository),
         _timestamp,
     ),
     Duty(
         "witness",
-        lambda repository, _service: witnessing.is_due(repository),
+        lambda repository, _watch: witnessing.is_due(repository),
         _witness,
     ),
-    Duty("deadlines", _every("deadlines", DAILY), lambda repository, _service: standing(repository).findings),
+    Duty("deadlines", _every("deadlines", DAILY), lambda repository, _watch: standing(repository).findings),
     Duty("report", _report_is_due, _report),
     Duty(
         "metrics",
-        lambda repository, _service: bool(repository.configuration.metrics.textfile),
-        lambda repository, _service: metrics.write(repository),
+        lambda repository, _watch: bool(repository.configuration.metrics.textfile),
+        lambda repository, _watch: metrics.write(repository),
     ),
 )
 """All of them, in the order in which they are done: copies first, then what proves them, then who is told."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 
-from audits.duties import DUTIES, Duty, Result, Service, look_at_clock
+from audits.duties import DUTIES, Duty, Result, Watch, look_at_clock
 from audits.heartbeat import read_heartbeat, write_heartbeat
 from audits.metrics import listening
 from audits.notifications import tell
@@ -85,25 +85,25 @@ def serve(
             stack.enter_context(lock)
         except LedgerBusyError as error:
             raise ServiceBusyError(place=repository.path) from error
-        service = Service(open_repository, told, failed, read_heartbeat(repository), once=once, machine=machine)
+        watch = Watch(open_repository, told, failed, read_heartbeat(repository), once=once, machine=machine)
         if once:
-            run_due(service)
+            run_due(watch)
             return
         if address := repository.configuration.metrics.listen:
             try:
                 stack.enter_context(listening(open_repository, address))
             except MocbanError as error:
                 failed("metrics", error)
-        _go_on(service, stopping)
+        _go_on(watch, stopping)
 
 
-def _go_on(service: Service, stopping: threading.Event) -> None:
+def _go_on(watch: Watch, stopping: threading.Event) -> None:
     """Come round again and again."""
     from apscheduler.schedulers.blocking import BlockingScheduler  # noqa: PLC0415 - costs every start 100 ms
 
     def work() -> None:
         try:
-            run_due(service)
+            run_due(watch)
         except StoppedError:
             stopping.set()
 
@@ -121,64 +121,64 @@ def _go_on(service: Service, stopping: threading.Event) -> None:
     scheduler.start()
 
 
-def run_due(service: Service) -> list[str]:
+def run_due(watch: Watch) -> list[str]:
     """Do what is due now, slices of audits until no more is; return the names of what was done, in order.
 
     Raises:
         StoppedError: told to stop; what was done is recorded.
     """
-    service.beat = _beating(service)
+    watch.beat = _beating(watch)
     done: list[str] = []
     for _ in range(ROUNDS):
-        _beat(service, comes_round=True)
-        repository = _usable(service)
+        _beat(watch, comes_round=True)
+        repository = _usable(watch)
         if repository is None:
             break
-        found = [duty.name for duty in DUTIES if _is_done(service, duty, repository)]
+        found = [duty.name for duty in DUTIES if _is_done(watch, duty, repository)]
         done += found
         if "audit" not in found:
             break
-    _beat(service, comes_round=True)
+    _beat(watch, comes_round=True)
     return done
 
 
-def _usable(service: Service) -> Repository | None:
+def _usable(watch: Watch) -> Repository | None:
     """Return the repository if its catalog can be read; that it cannot is one failure, not one of each duty."""
     try:
-        repository = service.open()
+        repository = watch.open()
         _check_stop(repository)
-        if not service.heartbeat.may_try("repository", repository.world.now()):
+        if not watch.heartbeat.may_try("repository", repository.world.now()):
             return None
         with repository.reading():
             pass
     except StoppedError:
         raise
     except MocbanError as error:
-        _note(service, "repository", error)
+        _note(watch, "repository", error)
         return None
-    service.heartbeat.failures.pop("repository", None)
+    watch.heartbeat.failures.pop("repository", None)
     return repository
 
 
-def _is_done(service: Service, duty: Duty, repository: Repository) -> bool:
+def _is_done(watch: Watch, duty: Duty, repository: Repository) -> bool:
     """Do a duty if it is due and did not fail just now; tell whether it was done."""
     result: Result | MocbanError
     try:
         _check_stop(repository)
         repository.ledger.refresh()
-        if not service.heartbeat.may_try(duty.name, repository.world.now()) or not duty.is_due(repository, service):
+        if not watch.heartbeat.may_try(duty.name, repository.world.now()) or not duty.is_due(repository, watch):
             return False
-        service.heartbeat.doing = duty.name
-        service.beat()
-        result = duty.do(service.open(), service)
+        watch.heartbeat.doing = duty.name
+        watch.beat()
+        result = duty.do(watch.open(), watch)
     except StoppedError:
         raise
     except MocbanError as error:
         result = error
     except Exception as error:  # noqa: BLE001 - whatever one duty meets, the others go on
         result = WorkFailedError(reason=f"{type(error).__name__}: {error}")
-    service.heartbeat.doing = ""
-    _note(service, duty.name, result)
+    watch.heartbeat.doing = ""
+    _note(watch, duty.name, result)
     return not isinstance(result, MocbanError)
 
 
@@ -187,33 +187,33 @@ def _check_stop(repository: Repository) -> None:
         raise StoppedError
 
 
-def _note(service: Service, name: str, result: Result | MocbanError) -> None:
+def _note(watch: Watch, name: str, result: Result | MocbanError) -> None:
     """Remember what became of a duty, and tell it; an error of the telling is told here."""
     failure = result if isinstance(result, MocbanError) else _fruitless(result)
     if isinstance(result, MocbanError):
-        service.failed(name, result)
+        watch.failed(name, result)
     else:
-        service.told(name, result)
+        watch.told(name, result)
     try:
-        repository = service.open()
+        repository = watch.open()
         now = repository.world.now()
         if failure is None:
-            service.heartbeat.succeeded(name, now)
+            watch.heartbeat.succeeded(name, now)
         else:
-            service.heartbeat.failed(name, failure, now)
+            watch.heartbeat.failed(name, failure, now)
         try:
             tell(repository, name, result)
-            service.heartbeat.failures.pop(TELLING, None)
+            watch.heartbeat.failures.pop(TELLING, None)
         except Exception as error:  # noqa: BLE001 - nobody could be told; what there is to tell waits
             unheard = (
                 error if isinstance(error, MocbanError) else WorkFailedError(reason=f"{type(error).__name__}: {error}")
             )
-            if TELLING not in service.heartbeat.failures:
-                service.failed(TELLING, unheard)
-            service.heartbeat.failed(TELLING, unheard, now)
+            if TELLING not in watch.heartbeat.failures:
+                watch.failed(TELLING, unheard)
+            watch.heartbeat.failed(TELLING, unheard, now)
     except MocbanError:
         return  # it cannot even be opened; that was told
-    _beat(service)
+    _beat(watch)
 
 
 def _fruitless(result: Result) -> MocbanError | None:
@@ -221,26 +221,26 @@ def _fruitless(result: Result) -> MocbanError | None:
     return next(iter(result.failures.values()), None) if isinstance(result, Replicated) else None
 
 
-def _beating(service: Service) -> Callable[[], None]:
+def _beating(watch: Watch) -> Callable[[], None]:
     last = [float("-inf")]
 
     def beat() -> None:
         if time.monotonic() - last[0] >= BEAT_SECONDS:
             last[0] = time.monotonic()
-            _beat(service)
+            _beat(watch)
 
     return beat
 
 
-def _beat(service: Service, *, comes_round: bool = False) -> None:
+def _beat(watch: Watch, *, comes_round: bool = False) -> None:
     """Say that the service is alive."""
     try:
-        repository = service.open()
+        repository = watch.open()
     except MocbanError:
         return
-    look_at_clock(service, repository.world.now())
-    heartbeat = service.heartbeat
-    heartbeat.mode = "once" if service.once else "serve"
+    look_at_clock(watch, repository.world.now())
+    heartbeat = watch.heartbeat
+    heartbeat.mode = "once" if watch.once else "serve"
     if comes_round or not heartbeat.round:
         heartbeat.round = heartbeat.alive
     write_heartbeat(repository.staging, heartbeat)

@@ -9,7 +9,7 @@ import pytest
 from repository_support import audit, configure, copy_rows, flip, made, pack_file, pack_rows, submit_files
 
 from audits import duties
-from audits.duties import DUTIES, Duty, Service
+from audits.duties import DUTIES, Duty, Watch
 from audits.heartbeat import Heartbeat, read_heartbeat
 from audits.pacing import standing
 from audits.pauses import pause, resume
@@ -29,9 +29,9 @@ class BrokenError(MocbanError):
     template = "{what} does not work"
 
 
-def service(place, heartbeat=None, **more):
+def watch(place, heartbeat=None, **more):
     heard, failures = [], []
-    found = Service(
+    found = Watch(
         place.open,
         lambda name, result: heard.append((name, result)),
         lambda name, error: failures.append((name, error)),
@@ -43,7 +43,7 @@ def service(place, heartbeat=None, **more):
 
 def run(place, **more):
     """Come round once, with a service that has just been started; return what it did beside its routine."""
-    found, heard, failures = service(place, **more)
+    found, heard, failures = watch(place, **more)
     run_due(found)
     assert [] == [(name, str(error)) for name, error in failures]
     return [(name, result) for name, result in heard if name not in ROUTINE]
@@ -63,7 +63,7 @@ def place(tmp_path):
 def failing(monkeypatch, name, error):
     """Let one duty be due and fail."""
 
-    def fail(_repository, _service):
+    def fail(_repository, _watch):
         raise error
 
     table = [Duty(name, lambda *_: True, fail) if one.name == name else one for one in DUTIES]
@@ -87,7 +87,7 @@ def test_what_was_just_read_is_not_due(place):
 
 def test_every_copy_is_verified_within_two_thirds_of_its_age(place):
     audit(place)
-    found, heard, failures = service(place)
+    found, heard, failures = watch(place)
     for _ in range(50):
         place.clock.pass_by(days=4)
         run_due(found)
@@ -109,7 +109,7 @@ def test_damage_is_healed_when_its_turn_comes(place):
 
 
 def test_what_is_done_weekly_daily_and_hourly_is_done_so_and_once_after_a_long_silence(place):
-    found, heard, _ = service(place)
+    found, heard, _ = watch(place)
     for _ in range(14 * 4):
         run_due(found)
         place.clock.pass_by(hours=6)
@@ -136,7 +136,7 @@ def test_a_fonds_with_a_window_of_its_own_waits_for_it(place):
 def test_a_store_that_is_read_more_often_than_others_is(place):
     with (place.folder / "repo" / "mocban.toml").open("a") as file:
         file.write("[audit.stores.a]\nmax_age_days = 9\n")
-    found, _, _ = service(place)
+    found, _, _ = watch(place)
     for _ in range(20):
         run_due(found)
         place.clock.pass_by(days=1)
@@ -149,7 +149,7 @@ def test_the_service_looks_with_less_evidence_where_a_grade_has_an_age(place):
     with (place.folder / "repo" / "mocban.toml").open("a") as file:
         file.write("[audit.grades.inventory]\nmax_age_days = 4\n")
     audit(place)
-    found, heard, failures = service(place)
+    found, heard, failures = watch(place)
     for _ in range(8):
         run_due(found)
         place.clock.pass_by(days=1)
@@ -163,7 +163,7 @@ def test_a_store_may_count_a_look_as_a_verification_only_if_its_policy_says_so(p
         file.write('[audit.grades.inventory]\nmax_age_days = 4\n[audit.stores.b]\ngrade = "inventory"\n')
     audit(place)
     place.clock.pass_by(days=40)
-    found, _, _ = service(place)
+    found, _, _ = watch(place)
     found.heartbeat.done["sweep"] = "2100-01-01T00:00:00Z"
     repository = place.open()
     next(duty for duty in DUTIES if duty.name == "look").do(repository, found)
@@ -177,7 +177,7 @@ def test_a_store_may_count_a_look_as_a_verification_only_if_its_policy_says_so(p
 @pytest.mark.parametrize("error", [BrokenError(what="it"), OSError("no"), ValueError("what")])
 def test_a_duty_that_fails_stops_no_other_and_is_tried_again_later_and_later(place, monkeypatch, error):
     failing(monkeypatch, "housekeeping", error)
-    found, heard, failures = service(place)
+    found, heard, failures = watch(place)
     tries = []
     for minute in range(0, 24 * 60, 15):
         failures.clear()
@@ -194,7 +194,7 @@ def test_a_duty_that_fails_stops_no_other_and_is_tried_again_later_and_later(pla
 
 def test_what_fails_is_kept_for_status_until_it_is_done(place, monkeypatch):
     failing(monkeypatch, "evidence", BrokenError(what="the network"))
-    found, _, _ = service(place)
+    found, _, _ = watch(place)
     run_due(found)
     kept = standing(place.open(read_only=True)).failures["evidence"]
     assert ("BrokenError", "the network does not work", 1) == (kept.error, kept.reason, kept.count)
@@ -209,7 +209,7 @@ def test_nobody_who_can_be_told_stops_nothing(place):
     configure(place, 'sender = ""', 'sender = "a@example.org"')
     configure(place, "recipients = []", 'recipients = ["b@example.org"]')
     flip(pack_file(place, "a", pack_rows(place)[0]), 900)
-    found, heard, failures = service(place)
+    found, heard, failures = watch(place)
     run_due(found)
     assert {"audit", "sweep", "evidence"} <= set(names(heard))
     assert ["notify"] == names(failures), "told once, not with each piece of work"
@@ -221,7 +221,7 @@ def test_an_authority_and_a_witness_that_cannot_be_reached_stop_nothing(place):
     text = path.read_text()
     head, timestamp = text.split("[timestamp]")
     path.write_text(head + "[timestamp]" + timestamp.replace('url = ""', 'url = "http://127.0.0.1:9/tsa"', 1))
-    found, heard, failures = service(place)
+    found, heard, failures = watch(place)
     run_due(found)
     assert "timestamp" in names(failures)
     assert {"audit", "sweep", "evidence"} <= set(names(heard))
@@ -231,7 +231,7 @@ def test_a_catalog_that_cannot_be_read_is_one_failure_and_the_service_goes_on(pl
     current = place.folder / "repo" / "catalog" / "CURRENT"
     kept = current.read_bytes()
     current.unlink()
-    found, heard, failures = service(place)
+    found, heard, failures = watch(place)
     run_due(found)
     run_due(found)
     assert ["CatalogDamagedError"] == [type(error).__name__ for name, error in failures if name == "repository"]
@@ -243,7 +243,7 @@ def test_a_catalog_that_cannot_be_read_is_one_failure_and_the_service_goes_on(pl
 
 def test_a_store_that_is_away_is_not_read_again_and_again(place):
     place.store("b").rename(place.store("b away"))
-    found, heard, _ = service(place)
+    found, heard, _ = watch(place)
     for _ in range(12):
         run_due(found)
         place.clock.pass_by(minutes=5)
@@ -264,7 +264,7 @@ def test_a_copy_that_cannot_be_healed_is_looked_at_daily_and_not_all_the_time(pl
         path.chmod(0o644)
         path.unlink()
         path.mkdir()
-    found, heard, _ = service(place)
+    found, heard, _ = watch(place)
     for _ in range(4 * 6):
         run_due(found)
         place.clock.pass_by(hours=4)
@@ -341,7 +341,7 @@ def test_a_second_service_does_nothing_and_says_so(place, monkeypatch):
 def test_a_slice_that_was_stopped_goes_on_where_it_was(place):
     for number in range(6):
         submit_files(place, {f"{number}.txt".encode(): b"x" * number}, name=f"s{number}")
-    found, _, _ = service(place)
+    found, _, _ = watch(place)
     place.stop_after = 25
     with pytest.raises(StoppedError):
         run_due(found)
@@ -466,7 +466,7 @@ def test_a_clock_that_jumps_causes_no_storm_and_no_skip(place, years):
         submit_files(place, {f"{number}.txt".encode(): b"x" * number}, name=f"s{number}")
     audit(place)
     machine = Machine(place)
-    found, heard, failures = service(place, machine=machine)
+    found, heard, failures = watch(place, machine=machine)
     ages = []
     for day in range(120):
         if day == 40:
@@ -487,7 +487,7 @@ def test_a_clock_that_jumps_causes_no_storm_and_no_skip(place, years):
 def test_a_clock_that_was_wrong_for_an_hour_leaves_the_ages_as_they_were(place):
     audit(place)
     machine = Machine(place)
-    found, _, _ = service(place, machine=machine)
+    found, _, _ = watch(place, machine=machine)
     run_due(found)
     place.clock.pass_by(days=5)
     machine.move_clock(days=3650)
@@ -514,13 +514,13 @@ def test_a_clock_behind_the_ledger_is_told_before_anything_is_recorded(place):
 
 def test_a_jump_that_was_recorded_before_a_kill_is_not_recorded_again(place):
     machine = Machine(place)
-    found, _, _ = service(place, machine=machine)
+    found, _, _ = watch(place, machine=machine)
     run_due(found)
     machine.move_clock(days=100)
     before = (place.folder / "repo" / "staging" / "service.json").read_bytes()
     run_due(found)
     (place.folder / "repo" / "staging" / "service.json").write_bytes(before)
-    again, _, _ = service(place, machine=machine)
+    again, _, _ = watch(place, machine=machine)
     run_due(again)
     with place.open().reading() as view:
         assert 1 == len(timeline(place.open(), view).skews)

@@ -11,7 +11,7 @@ from repository_support import Place, configure, copy_rows, submit_files
 
 from audits.coverage import Report
 from audits.deadlines import CYCLE, DAY, EARLY, HOUR
-from audits.duties import Service
+from audits.duties import Watch
 from audits.heartbeat import Heartbeat
 from audits.pacing import standing
 from audits.scheduler import run_due
@@ -208,7 +208,7 @@ def test_in_four_months_of_the_real_audit_on_stores_in_memory_all_is_verified_an
     open_fonds(place.open(), "F1", "Phông mô phỏng")
     configure(place, "max_age_days = 90", "max_age_days = 40")
     reports, failures = [], []
-    service = Service(
+    watch = Watch(
         place.open,
         lambda _, result: reports.append(result),
         lambda name, error: failures.append((name, str(error))),
@@ -226,10 +226,10 @@ def test_in_four_months_of_the_real_audit_on_stores_in_memory_all_is_verified_an
             shelf.contents[key] = (data[:700] + b"\x01damage" + data[707:], generation)
             damaged += 1
         if chance.random() > 0.1:  # else the service is down
-            run_due(service)
+            run_due(watch)
             assert all(one.oldest_age_days < 40 for one in standing(place.open()).stores)
     place.clock.pass_by(days=30)
-    run_due(service)
+    run_due(watch)
     assert [] == failures
     repaired = sum(report.coverage.repaired for report in reports if isinstance(report, Report))
     assert (damaged, 0) == (repaired, sum(row.state != "good" for row in copy_rows(place)))

@@ -32,6 +32,7 @@ EDGES = {
 TIMERS = {
     "audits/drill.py": "how fast damage is found and healed",
     "audits/duties.py": "how fast a store gave what was read",
+    "audits/metrics.py": "how long figures stay fresh",
     "audits/run.py": "the budget of time, and when to record",
     "audits/scheduler.py": "how often the service says that it is alive",
     "commands/progress.py": "rate and time left",
