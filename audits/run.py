@@ -254,6 +254,9 @@ def repair_named(repository: Repository, names: Sequence[str], told: Callable[[i
 
 def _check_all(work: _Audit, stores: Sequence[Store]) -> None:
     per_store = [(store, reading_order(work.scope, work.run, work.wanted, store.row.store)) for store in stores]
+    per_store.sort(
+        key=lambda one: [(copy.copy.verified, copy.copy.written) for copy in one[1][:1]]
+    )  # a budget is short
     with ThreadPoolExecutor(max_workers=max(1, len(per_store))) as pool:
         for done in [pool.submit(work.check_store, store, copies) for store, copies in per_store]:
             done.result()
@@ -265,7 +268,7 @@ def _accounted(work: _Audit) -> Coverage:
     try:
         return counted(work.wanted, work.scope.grade)
     except CoverageError:
-        detail = {
+        detail: dict[str, Json] = {
             "run": work.run.run,
             "expected": len(work.wanted),
             "unaccounted": sum(not one.result for one in work.wanted),

@@ -178,6 +178,16 @@ def test_each_kind_of_row_that_is_altered_is_named(place, kept):
         change(place, {key: value})
 
 
+def test_a_row_that_an_older_program_wrote_is_no_difference(place, kept):
+    key = next(key for key in kept if key.startswith(b"pack/") and b'"salvage_of":""' in kept[key])
+    row = json.loads(kept[key])
+    assert row.pop("salvage_of") == ""
+    change(place, {key: json.dumps(row).encode()})
+    assert not compared(place).differences.counts
+    change(place, {key: json.dumps({**row, "size": row["size"] + 1}).encode()})
+    assert named(compared(place).differences) == {("altered", key)}
+
+
 @pytest.mark.parametrize("wrong", [b"", b"x", b"\xff" * 47, b"{}", b"[]"])
 def test_rows_that_are_none_of_ours_are_named(place, kept, wrong):
     for kind in (b"object/", b"pack/", b"manifest/", b"copy/", b"mark/"):
