@@ -41,7 +41,7 @@ TELLING = "notify"
 """The name under which a failure to tell people is kept."""
 
 
-class ServiceBusyError(LedgerBusyError):
+class AlreadyServingError(LedgerBusyError):
     """Another service is at work on this repository; this one did nothing."""
 
     template = marked("{place}: another 'mocban serve' is at work here; nothing was done")
@@ -73,7 +73,7 @@ def serve(
     ``told`` hears of each piece of work, ``failed`` of each that could not be done; the service goes on after that.
 
     Raises:
-        ServiceBusyError: another service is at work.
+        AlreadyServingError: another service is at work.
         StoppedError: told to stop, if ``once``.
     """
     repository = open_repository()
@@ -84,7 +84,7 @@ def serve(
         try:
             stack.enter_context(lock)
         except LedgerBusyError as error:
-            raise ServiceBusyError(place=repository.path) from error
+            raise AlreadyServingError(place=repository.path) from error
         watch = Watch(open_repository, told, failed, read_heartbeat(repository), once=once, machine=machine)
         if once:
             run_due(watch)

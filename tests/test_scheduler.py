@@ -13,7 +13,7 @@ from audits.duties import DUTIES, Duty, Watch
 from audits.heartbeat import Heartbeat, read_heartbeat
 from audits.pacing import standing
 from audits.pauses import pause, resume
-from audits.scheduler import ServiceBusyError, run_due, serve
+from audits.scheduler import AlreadyServingError, run_due, serve
 from audits.timeline import timeline
 from preservation import attachment
 from preservation.stopping import StoppedError
@@ -325,7 +325,7 @@ def test_a_second_service_does_nothing_and_says_so(place, monkeypatch):
     while not heard:
         thread.join(timeout=0.05)
     for once in (True, False):
-        with pytest.raises(ServiceBusyError):
+        with pytest.raises(AlreadyServingError):
             serve(
                 place.open,
                 once=once,

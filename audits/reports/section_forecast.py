@@ -30,7 +30,7 @@ def forecast(report: Report, language: Language) -> Iterator[Markup]:
         )
     else:
         yield element("p", say(marked("No delay is foreseen if all goes on as it does.")))
-    yield element("p", _service(report, language))
+    yield element("p", _heartbeat(report, language))
     head = [
         say(marked("Store")),
         say(marked("Time set")),
@@ -53,7 +53,7 @@ _NOTE = marked(
 )
 
 
-def _service(report: Report, language: Language) -> str:
+def _heartbeat(report: Report, language: Language) -> str:
     found = report.standing
     if found.alive is None:
         return language.say(marked("The service (mocban serve) was never at work here."))
