@@ -146,7 +146,7 @@ def _news(repository: Repository, state: _State, name: str, result: Result) -> N
 
 
 def _healed(state: _State, found: Sequence[Condition], now: datetime) -> list[Condition]:
-    """Return what was healed, each kind once a day at most: a dying disk is news, each slice of an audit of it is not."""
+    """Return what was healed, each kind once a day: a dying disk is news, each slice of an audit of it is not."""
     for one in found:
         before = state.healed.get(one.key, dataclasses.replace(one, count=0))
         state.healed[one.key] = dataclasses.replace(before, count=before.count + one.count, pack=one.pack)
