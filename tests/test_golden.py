@@ -20,6 +20,7 @@ from repository_support import (
 )
 
 from preservation import attachment, rebuilding
+from preservation.catalog import rows
 from preservation.ledger.checking import check_ledger
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -57,6 +58,15 @@ def reads_as_expected(place):
         assert (count, digest) == (version["count"], version["sha256"])
 
 
+KINDS = [kind for kind in rows.Row.__subclasses__() if kind.PREFIX]
+
+
+def as_written_now(found):
+    """Rows of format 1 lack what was added to them since, and say what the defaults say."""
+    kinds = {key: next((kind for kind in KINDS if key.startswith(kind.PREFIX)), None) for key in found}
+    return {key: kinds[key].from_bytes(value).to_bytes() if kinds[key] else value for key, value in found.items()}
+
+
 def test_it_verifies_as_it_was_made(place):
     assert list(check_ledger(f"{place.path}/ledger")) == []
     repository = place.open(read_only=True)
@@ -77,7 +87,7 @@ def test_it_audits_clean(place):
 
 
 def test_its_catalog_is_what_its_ledger_says_row_for_row(place):
-    assert rebuilt_rows(place) == catalog_rows(place)
+    assert rebuilt_rows(place) == as_written_now(catalog_rows(place))
 
 
 def test_it_comes_back_from_one_store_alone(place):
@@ -92,7 +102,7 @@ def test_it_can_be_written_to(place):
     receipt = submit_files(moved_in(place), {"mới.txt": b"new"}, "new")
     assert (receipt.copies, receipt.under_replicated) == (2, False)
     assert contents(place, receipt.package) == {"mới.txt".encode(): b"new"}
-    assert rebuilt_rows(place) == catalog_rows(place)
+    assert rebuilt_rows(place) == as_written_now(catalog_rows(place))
     assert audit(place).exit_status == 0
 
 
