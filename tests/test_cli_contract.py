@@ -233,7 +233,9 @@ def test_serve_once_does_what_is_due(tmp_path):
     made.ingest()
     said = made("serve", "--once", "--json")
     assert said.status == 0
-    assert ["audit"] == [json.loads(line)["work"] for line in said.out.splitlines()]
+    done = [json.loads(line) for line in said.out.splitlines()]
+    assert ["audit", "sweep", "evidence", "deadlines"] == [one["work"] for one in done]
+    assert {0} == {one["open"] for one in done}
     assert "" == made("serve", "--once", "--json").out
 
 
