@@ -23,7 +23,7 @@ IN_MEMORY := $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help setup demo test check format lint types imports house bench test-damage test-crash test-tamper \
+.PHONY: help setup demo test check format lint types imports house bench bench-ledger test-damage test-crash test-tamper \
 	test-corpora test-slow changelog lock clean
 
 help: ## list these targets
@@ -66,6 +66,9 @@ house: $(READY)
 
 bench: $(READY) ## speed against cat, bagit, restic and cp; see docs/performance.md
 	$(BIN)/python benchmarks/bench.py
+
+bench-ledger: $(READY) ## ten million events: verified, asked, kept (long)
+	$(BIN)/python benchmarks/ledger.py
 
 test-damage: $(READY) ## every byte of every copy damaged in turn (long)
 	$(IN_MEMORY) $(PYTEST) $(PARALLEL) -m damage
