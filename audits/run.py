@@ -19,7 +19,7 @@ from audits.healing import CODES, heal
 from audits.incidents import follow
 from audits.inventory import examined, is_due
 from audits.sampling import Sample, SampleGradeError, size_of
-from audits.selection import Run, expected, opened, pass_over, reading_order, sample_of
+from audits.selection import Run, as_they_lie, expected, opened, pass_over, reading_order, sample_of
 from audits.sweep import sweep
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
@@ -257,8 +257,9 @@ def _check_all(work: _Audit, stores: Sequence[Store]) -> None:
     per_store.sort(
         key=lambda one: [(copy.copy.verified, copy.copy.written) for copy in one[1][:1]]
     )  # a budget is short
-    with ThreadPoolExecutor(max_workers=max(1, len(per_store))) as pool:
-        for done in [pool.submit(work.check_store, store, copies) for store, copies in per_store]:
+    ordered = [(store, as_they_lie(work.scope, store, copies)) for store, copies in per_store]
+    with ThreadPoolExecutor(max_workers=max(1, len(ordered))) as pool:
+        for done in [pool.submit(work.check_store, store, copies) for store, copies in ordered]:
             done.result()
     work.record()
 

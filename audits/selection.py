@@ -14,9 +14,11 @@ from preservation.catalog.catalog import View
 from preservation.catalog.rows import CopyRow, PackRow, RunRow
 from preservation.checking import Grade, Seen, Verdict
 from preservation.ledger.events import EventType, Record, time_text
+from preservation.packs.layout import pack_key
 from preservation.repository import Repository
 from preservation.stores import Store
-from storage_backends.backend import Reach
+from storage_backends.backend import Ordered, Reach
+from storage_backends.errors import StorageError
 
 NOT_SAMPLED = "not-sampled"
 NO_PROVIDER = "no-provider-checksum"
@@ -190,3 +192,14 @@ def sample_of(wanted: Sequence[Wanted], stores: Sequence[Store]) -> Sample:
             )
         )
     return Sample(tuple(found))
+
+
+def as_they_lie(scope: Scope, store: Store, copies: list[Wanted]) -> list[Wanted]:
+    """Return the copies in the order of the medium, where all are read anyway: then none is more urgent."""
+    if scope.sample or scope.seconds is not None or scope.bytes is not None or not isinstance(store.backend, Ordered):
+        return copies
+    by_key = {pack_key(one.pack.fonds, one.pack.pack): one for one in copies}
+    try:
+        return [by_key[key] for key in store.backend.in_order([*by_key])]
+    except StorageError:  # each look will say so
+        return copies
