@@ -56,7 +56,7 @@ SLICE_COPIES = 500
 CREDIT = DAY
 """The longest rest, in open seconds, that is made up for in one slice."""
 
-AGAIN_AFTER = DAY
+AGAIN_AFTER = 0.9 * DAY
 AGAIN_AT_ONCE = 50
 """A copy that is not good and could not be healed is looked at again so often, so many of a store in one slice."""
 
@@ -189,8 +189,8 @@ def slice_of(copies: Sequence[Held], at: Conditions) -> Slice:
     pace = min(max(FLOOR, rate * RESERVE), at.most or math.inf)
     closes = at.windows.closes_in(at.local)
     if at.paused or not closes:
-        wait = max(at.paused, at.windows.opens_in(at.local + timedelta(seconds=at.paused)))
-        return Slice(rate=rate, pace=pace, wait=wait)
+        opens = at.windows.opens_in(at.local + timedelta(seconds=at.paused))
+        return Slice(rate=rate, pace=pace, wait=at.paused + opens)
     most = pace * min(SLICE_SECONDS, closes)
     ready = [copy for copy in waiting if copy.windows.always or copy.windows.is_open(at.local)]
     chosen = _again(copies, at)

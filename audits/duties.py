@@ -53,8 +53,8 @@ class Watch:
 
     ``open`` gives the repository, ``told`` and ``failed`` hear of each piece of work that was done or could not be;
     ``beat`` is called often while work goes on. ``machine`` gives the machine's start (an identifier) and the seconds
-    since then, None where nobody counts them. ``resting`` is until when (seconds of the clock) a duty has nothing to do
-    as long as the ledger has that many events.
+    since then, None where nobody counts them. ``repository`` is the one of this round, to look at; work opens its own.
+    ``resting`` is until when (seconds of the clock) a duty has nothing to do, as long as the ledger has so many events.
     """
 
     open: Callable[[], Repository]
@@ -64,6 +64,7 @@ class Watch:
     once: bool = False
     beat: Callable[[], None] = lambda: None
     machine: Callable[[], tuple[str, float]] | None = None
+    repository: Repository | None = None
     resting: dict[str, tuple[int, float]] = field(default_factory=dict)
     slices: list[tuple[StoreCopies, Slice]] = field(default_factory=list)
     unfinished: Scope | None = None
@@ -160,7 +161,8 @@ def _has_slices(repository: Repository, watch: Watch) -> bool:
     found = next_slices(repository, watch.heartbeat, rests=not watch.once)
     watch.slices = [(one, part) for one, part in found if part.chosen and _is_there(one.row)]
     if not watch.slices:
-        watch.rest("audit", repository, min((part.wait or LOOK_AGAIN for _, part in found), default=LOOK_AGAIN))
+        waits = [LOOK_AGAIN if part.chosen else max(part.wait, 1.0) for _, part in found]
+        watch.rest("audit", repository, min(waits, default=LOOK_AGAIN))
     return bool(watch.slices)
 
 

@@ -130,8 +130,8 @@ def run_due(watch: Watch) -> list[str]:
     watch.beat = _beating(watch)
     done: list[str] = []
     for _ in range(ROUNDS):
-        _beat(watch, comes_round=True)
         repository = _usable(watch)
+        _beat(watch, comes_round=True)
         if repository is None:
             break
         found = [duty.name for duty in DUTIES if _is_done(watch, duty, repository)]
@@ -145,7 +145,7 @@ def run_due(watch: Watch) -> list[str]:
 def _usable(watch: Watch) -> Repository | None:
     """Return the repository if its catalog can be read; that it cannot is one failure, not one of each duty."""
     try:
-        repository = watch.open()
+        repository = watch.repository = watch.open()
         _check_stop(repository)
         if not watch.heartbeat.may_try("repository", repository.world.now()):
             return None
@@ -194,25 +194,24 @@ def _note(watch: Watch, name: str, result: Result | MocbanError) -> None:
         watch.failed(name, result)
     else:
         watch.told(name, result)
+    repository = watch.repository
+    if repository is None:
+        return  # it was never open; that was told
+    now = repository.world.now()
+    if failure is None:
+        watch.heartbeat.succeeded(name, now)
+    else:
+        watch.heartbeat.failed(name, failure, now)
     try:
-        repository = watch.open()
-        now = repository.world.now()
-        if failure is None:
-            watch.heartbeat.succeeded(name, now)
-        else:
-            watch.heartbeat.failed(name, failure, now)
-        try:
-            tell(repository, name, result)
-            watch.heartbeat.failures.pop(TELLING, None)
-        except Exception as error:  # noqa: BLE001 - nobody could be told; what there is to tell waits
-            unheard = (
-                error if isinstance(error, MocbanError) else WorkFailedError(reason=f"{type(error).__name__}: {error}")
-            )
-            if TELLING not in watch.heartbeat.failures:
-                watch.failed(TELLING, unheard)
-            watch.heartbeat.failed(TELLING, unheard, now)
-    except MocbanError:
-        return  # it cannot even be opened; that was told
+        tell(repository, name, result)
+        watch.heartbeat.failures.pop(TELLING, None)
+    except Exception as error:  # noqa: BLE001 - nobody could be told; what there is to tell waits
+        unheard = (
+            error if isinstance(error, MocbanError) else WorkFailedError(reason=f"{type(error).__name__}: {error}")
+        )
+        if TELLING not in watch.heartbeat.failures:
+            watch.failed(TELLING, unheard)
+        watch.heartbeat.failed(TELLING, unheard, now)
     _beat(watch)
 
 
@@ -223,20 +222,23 @@ def _fruitless(result: Result) -> MocbanError | None:
 
 def _beating(watch: Watch) -> Callable[[], None]:
     last = [float("-inf")]
+    lock = threading.Lock()
 
     def beat() -> None:
-        if time.monotonic() - last[0] >= BEAT_SECONDS:
-            last[0] = time.monotonic()
-            _beat(watch)
+        if time.monotonic() - last[0] >= BEAT_SECONDS and lock.acquire(blocking=False):
+            try:
+                last[0] = time.monotonic()
+                _beat(watch)
+            finally:
+                lock.release()
 
     return beat
 
 
 def _beat(watch: Watch, *, comes_round: bool = False) -> None:
     """Say that the service is alive."""
-    try:
-        repository = watch.open()
-    except MocbanError:
+    repository = watch.repository
+    if repository is None:
         return
     look_at_clock(watch, repository.world.now())
     heartbeat = watch.heartbeat
