@@ -124,6 +124,7 @@ def test_the_catalog_made_anew_is_the_same_row_for_row(eventful):
     assert kinds == {
         b"copy",
         b"fonds",
+        b"incident",
         b"lost",
         b"manifest",
         b"mark",
