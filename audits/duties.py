@@ -18,7 +18,7 @@ from audits.pacing import StoreCopies, next_slices, standing, stores_now
 from audits.policies import store_policy
 from audits.priority import politest, reading_as
 from audits.run import audit
-from audits.timeline import SLACK, jump_ahead, skews_of
+from audits.timeline import SLACK, jump_ahead, jump_behind, skews_of
 from preservation import timestamps, witnessing
 from preservation.catalog import rows
 from preservation.catalog.rows import RunRow, StoreRow
@@ -116,11 +116,13 @@ def look_at_clock(watch: Watch, now: datetime) -> None:
 
 
 def _has_jumped(repository: Repository, watch: Watch) -> bool:
-    look_at_clock(watch, repository.world.now())
-    return watch.heartbeat.gained > 0
+    now = repository.world.now()
+    look_at_clock(watch, now)
+    return watch.heartbeat.gained > 0 or jump_behind(repository, now.timestamp()) < 0
 
 
 def _note_jump(repository: Repository, watch: Watch) -> None:
+    """Record that the clock has jumped; how far it went back the ledger says by itself before any event."""
     now = repository.world.now().timestamp()
     with repository.reading() as view:
         known = any(abs(one.after - now) < SLACK and one.seconds > 0 for one in skews_of(view))

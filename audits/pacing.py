@@ -28,7 +28,7 @@ from audits.findings import Code, Finding
 from audits.heartbeat import Failure, Heartbeat, read_heartbeat
 from audits.pauses import Pause, longest_of, pauses
 from audits.policies import StorePolicy, fonds_policy, longest_age, store_policy, unknown_names
-from audits.timeline import Timeline, timeline
+from audits.timeline import Timeline, jump_behind, timeline
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import CopyRow, CopyState, FondsRow, PackRow, StoreRow
@@ -127,7 +127,7 @@ def standing(repository: Repository) -> Standing:
         pauses=found_pauses,
         failures=heartbeat.failures,
         unknown=unknown_names(repository.configuration.audit, {one.row.name for one in stores}, codes),
-        clock_behind_seconds=round(max(0.0, line.now - now.timestamp())),
+        clock_behind_seconds=-round(jump_behind(repository, now.timestamp())),
         findings=[*_stopped(heartbeat, stopped), *(finding for one in found for finding in _findings(one))],
     )
 

@@ -58,6 +58,8 @@ def clock_skewed(event: Detail, _index: object, view: Changing) -> None:
     ``jumped`` is what the service saw; ``seconds`` is how far the ledger found the clock behind its last event.
     """
     jumped = int(event.text("jumped")) if event.text("jumped") else -event.number("seconds")
+    if not jumped:
+        return
     before = rows.one(view, MarkRow, SKEWS)
     known = json.loads(before.value) if before is not None else []
     mark = MarkRow(name=SKEWS, value=json.dumps([*known, [event.time, jumped]][-MOST_SKEWS:]))
