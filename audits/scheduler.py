@@ -169,7 +169,7 @@ def _is_done(watch: Watch, duty: Duty, repository: Repository) -> bool:
         if not watch.heartbeat.may_try(duty.name, repository.world.now()) or not duty.is_due(repository, watch):
             return False
         watch.heartbeat.doing = duty.name
-        watch.beat()
+        _beat(watch)
         result = duty.do(watch.open(), watch)
     except StoppedError:
         raise
