@@ -49,6 +49,9 @@ OVERHEAD = 1 << 20
 SHIFT = 12 * HOUR
 """A store that needs little is read this often at most, some copies at a time."""
 
+TICK = 300.0
+"""A store that needs much is looked at this often."""
+
 SLICE_SECONDS = 900.0
 SLICE_COPIES = 500
 """How long one slice of work lasts about, and how many copies of a store it has at most; other work is done between."""
@@ -196,6 +199,8 @@ def slice_of(copies: Sequence[Held], at: Conditions) -> Slice:
     chosen = _again(copies, at)
     chosen += _within([copy for copy in ready if copy.verified is None], most, at_least_one=True)
     old = [copy for copy in ready if copy.verified is not None and copy.due <= at.now + AHEAD * copy.longest]
+    if rate > at.capacity:  # the cycle cannot be kept: whoever is nearest to being overdue comes first, places wait
+        old = sorted((copy for copy in ready if copy.verified is not None), key=_overdue)
     if not old:
         return Slice(rate=rate, pace=pace, chosen=tuple(chosen), wait=SHIFT)
     is_busy = rate * SHIFT > most  # the work of a shift does not fit into one slice
@@ -203,15 +208,20 @@ def slice_of(copies: Sequence[Held], at: Conditions) -> Slice:
         return Slice(rate=rate, pace=pace, wait=SHIFT - at.rested)
     rested = min(at.rested, 7 * DAY)
     rested = min(CREDIT, at.windows.open_seconds(at.local - timedelta(seconds=rested), rested))
-    allowed = rate * rested / max(1 - rate / pace, 1e-3)  # what the rate brings in the rest and in the slice itself
+    spare = 1 - rate / pace
+    allowed = rate * rested / spare if spare > 0 else math.inf  # what the rate brings in the rest and in the slice
     is_turn = allowed >= old[0].cost or (old[0].due <= at.now and at.rested >= SHIFT)
     chosen += _within(old, min(allowed, most), at_least_one=is_turn)[: SLICE_COPIES - len(chosen)]
-    wait = 0.0 if chosen else min(SHIFT, max(HOUR, (old[0].cost - allowed) / rate / 4))
+    wait = 0.0 if chosen else min(SHIFT, max(TICK if is_busy else HOUR, (old[0].cost - allowed) * spare / rate))
     return Slice(rate=rate, pace=pace, chosen=tuple(chosen), wait=wait)
 
 
 def _due(copy: Held) -> float:
     return copy.due
+
+
+def _overdue(copy: Held) -> float:
+    return copy.overdue
 
 
 def _again(copies: Iterable[Held], at: Conditions) -> list[Held]:

@@ -54,7 +54,8 @@ class Breach:
     store: int
     age: float
     at: float
-    warned: bool
+    warned: float
+    """For how many seconds that was warned of before."""
 
 
 @dataclass
@@ -156,7 +157,9 @@ class World:
             else:
                 self.warned.pop(store.number, None)
             if age > 1.1 * store.longest:
-                self.breaches.append(Breach(store.number, age / store.longest, self.now, store.number in self.warned))
+                self.breaches.append(
+                    Breach(store.number, age / store.longest, self.now, self.now - self.warned[store.number])
+                )
 
     def forecast(self, store):
         return breach(store.copies.values(), self.conditions(store), longest=store.longest)
