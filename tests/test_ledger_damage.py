@@ -209,8 +209,8 @@ def test_every_flipped_byte_of_a_whole_ledger_is_told_by_the_check(world, sealed
 
 def test_every_missing_file_is_told_by_the_check(world, sealed):
     for name, data in snapshot(world.path).items():
-        if name in {"lock", "state.json", "hot/000000000004.wal"} or name.startswith("checkpoints/"):
-            continue
+        if name in {"lock", "state.json", "hot/000000000004.wal"} or name.startswith(("checkpoints/", "subjects/")):
+            continue  # a cache that is gone is made again
         (Path(world.path) / name).unlink()
         assert list(check_ledger(world.path)), name
         with pytest.raises(LedgerError):
