@@ -337,10 +337,10 @@ def test_two_stores_never_get_one_name(place, monkeypatch):
     """The other one is added between the first look and the record."""
     initialise_store = locations.initialise_store
 
-    def rival(url, store):
+    def rival(url, store, *more):
         monkeypatch.undo()
         attachment.add(place.open(), "c", place.url("other"), site="c")
-        initialise_store(url, store)
+        initialise_store(url, store, *more)
 
     monkeypatch.setattr(locations, "initialise_store", rival)
     with pytest.raises(attachment.StoreExistsError):
