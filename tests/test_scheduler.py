@@ -296,6 +296,18 @@ def serving(place, **more):
     return thread, stopping, heard, failures
 
 
+def test_told_to_stop_before_its_clock_runs_it_ends(place):
+    stopping = threading.Event()
+    stopping.set()
+    nothing = {"told": lambda *_: None, "failed": lambda *_: None, "machine": None}
+    thread = threading.Thread(
+        target=serve, args=(place.open,), kwargs={"once": False, "stopping": stopping, **nothing}, daemon=True
+    )
+    thread.start()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+
+
 def test_serving_once_does_what_is_due_and_ends(place):
     heard = []
     serve(
