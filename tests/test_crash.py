@@ -93,6 +93,7 @@ def test_a_verb_that_is_killed_loses_nothing_and_goes_on(verb, place):
     assert [] == broken_rules(tried_all(verb, picked, most, KILL, parent=place, lanes=LANES))
 
 
+@pytest.mark.slow
 @pytest.mark.crash
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize("verb", VERBS)
@@ -106,6 +107,7 @@ def test_killed_at_every_distinct_call_site_a_verb_loses_nothing_and_goes_on(ver
     assert set() == sites(point.kind for point in points) - sites(hits)
 
 
+@pytest.mark.slow
 @pytest.mark.crash
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize("fault", [EIO, ENOSPC])
