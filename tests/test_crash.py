@@ -1,6 +1,6 @@
 """Every verb that writes, killed or refused at each of its distinct system calls: nothing acknowledged is ever lost.
 
-By default each distinct call site is killed once, at least 60 points a verb, and refused once (EIO or ENOSPC);
+`make test` kills each verb at three points. The slow ones kill each distinct call site, at least 60 points a verb, and refuse it;
 ``MOCBAN_CRASH=all`` tries each point of a verb with each fault, which takes hours.
 """
 
