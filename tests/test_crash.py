@@ -1,6 +1,7 @@
 """Every verb that writes, killed or refused at each of its distinct system calls: nothing acknowledged is ever lost.
 
-`make test` kills each verb at three points. The slow ones kill each distinct call site, at least 60 points a verb, and refuse it;
+`make test` kills each verb at three points. The slow ones kill each distinct call site, at least 60 points a verb, and
+refuse it once (EIO or ENOSPC);
 ``MOCBAN_CRASH=all`` tries each point of a verb with each fault, which takes hours.
 """
 
