@@ -202,9 +202,10 @@ class TestPlace:
         image = tmp_path / "image"
         with open(image, "wb") as file:
             file.truncate(16 * MIB)
-        if shutil.which("mkfs.ext4") is None:
+        mkfs = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+        if mkfs is None:
             pytest.skip("mkfs.ext4 is not installed")
-        subprocess.run(["mkfs.ext4", "-q", str(image)], check=True, capture_output=True)
+        subprocess.run([mkfs, "-q", str(image)], check=True, capture_output=True)
         with mounted(tmp_path / "loop", "-o", "loop", str(image)) as path:
             looped = store_at(path, reserve=0)
             put(looped, "k", b"x" * MIB)
