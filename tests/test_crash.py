@@ -1,7 +1,6 @@
 """Every verb that writes, killed or refused at each of its distinct system calls: nothing acknowledged is ever lost.
 
-`make test` kills each verb at three points. The slow ones kill each distinct call site, at least 60 points a verb, and
-refuse it once (EIO or ENOSPC);
+By default each distinct call site is killed once, at least 60 points a verb, and refused once (EIO or ENOSPC);
 ``MOCBAN_CRASH=all`` tries each point of a verb with each fault, which takes hours.
 """
 
@@ -94,7 +93,6 @@ def test_a_verb_that_is_killed_loses_nothing_and_goes_on(verb, place):
     assert [] == broken_rules(tried_all(verb, picked, most, KILL, parent=place, lanes=LANES))
 
 
-@pytest.mark.slow
 @pytest.mark.crash
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize("verb", VERBS)
@@ -108,7 +106,6 @@ def test_killed_at_every_distinct_call_site_a_verb_loses_nothing_and_goes_on(ver
     assert set() == sites(point.kind for point in points) - sites(hits)
 
 
-@pytest.mark.slow
 @pytest.mark.crash
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize("fault", [EIO, ENOSPC])

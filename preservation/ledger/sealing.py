@@ -22,7 +22,7 @@ from preservation.ledger.files import (
     reading_at,
 )
 from preservation.ledger.head import Head, head_at_seal
-from preservation.ledger.layout import CHECKPOINTS, HOT, SEGMENTS, hot_first
+from preservation.ledger.layout import CHECKPOINTS, HOT, SEGMENTS, SUBJECTS_FOLDER, hot_first
 from preservation.ledger.sealed import Segment, file_sha256, finished_ranges, hot_path, keep_cache, segment_path
 from preservation.ledger.segments import columns_of, read_rows, write_rows
 from preservation.ledger.subjects import keep_indexes
@@ -103,7 +103,7 @@ def clear_unfinished(root: str) -> None:
     if unfinished is not None:
         os.unlink(os.path.join(root, SEGMENTS, unfinished))
         fsync_directory(os.path.join(root, SEGMENTS))
-    for folder in (SEGMENTS, HOT, CHECKPOINTS):
+    for folder in (SEGMENTS, HOT, CHECKPOINTS, SUBJECTS_FOLDER):
         for name in names_in(os.path.join(root, folder)):
             if name.endswith(TEMPORARY):
                 os.unlink(os.path.join(root, folder, name))

@@ -65,14 +65,19 @@ def index_bytes(segment_file: str, sha256: str) -> bytes:
 
 
 def keep_indexes(root: str, segments: Iterable[Segment]) -> None:
-    """Write the caches that are missing; one that cannot be written is made another time. Under the lock."""
+    """Write the caches that are missing, but not that of a segment that cannot be read. Under the lock.
+
+    Raises:
+        OSError: A cache could not be written; a disk that fails is told of, though a cache can be made again.
+    """
     for segment in segments:
         path = index_path(root, segment.first, segment.end)
         if os.path.exists(path):
             continue
-        with suppress(OSError, LedgerError):
+        with suppress(LedgerUnreadableError):
+            data = index_bytes(segment_path(root, segment.first, segment.end), segment.sha256)
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            replace_file(path, index_bytes(segment_path(root, segment.first, segment.end), segment.sha256))
+            replace_file(path, data)
 
 
 def rows_about(root: str, segment: Segment, values: Iterable[str]) -> list[int] | None:
