@@ -468,6 +468,18 @@ def test_an_inventory_that_ledger_and_indexes_contradict_is_said_and_replaced(tm
     assert not [one for one in audit(place).findings if one.is_open]
 
 
+def test_a_contradiction_is_said_beside_a_catalog_that_is_made_anew(tmp_path):
+    place = small(tmp_path)
+    inventory.commit(place.open())
+    wrong = {**inventories(place)[0].event.detail, "objects_hash": "0" * 512}
+    repository = place.open()
+    repository.record([repository.event(EventType.INVENTORY, **{**wrong, "at": repository.ledger.size})])
+    change(place, {next(key for key in catalog_rows(place) if key.startswith(b"object/")): None})
+    report = audit(place)
+    told = [one for one in report.findings if one.code is not Code.STORES_NOT_INDEPENDENT]
+    assert {(Code.CATALOG_DIFFERS, False), (Code.LEDGER_DAMAGED, True)} == {(one.code, one.is_open) for one in told}
+
+
 def test_packs_that_were_given_up_leave_the_inventory(place):
     states = {row.state for row in pack_rows(place)}
     assert {"live", "pending", "abandoned", "salvaged"} <= states
