@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from cli_support import FONDS, archive, mocban_process, snapshot
@@ -54,10 +56,13 @@ def test_the_language_is_that_of_the_option_the_environment_or_the_configuration
 
 
 def test_days_are_those_of_the_clock_here_and_both_are_in_the_period(kept, tmp_path):
-    today = kept.json("report", tmp_path / "r.html")["period"][1][:10]
-    said = kept.json("report", tmp_path / "r.html", "--from", today, "--to", today)
-    start, end = said["period"]
-    assert start <= end
+    """The period is told in UTC; the days are those of the zone that a new mocban.toml names."""
+    now = datetime.fromisoformat(kept.json("report", tmp_path / "r.html")["period"][1])
+    here = now.astimezone(ZoneInfo("Asia/Ho_Chi_Minh"))
+    yesterday, today = str((here - timedelta(days=1)).date()), str(here.date())
+    said = kept.json("report", tmp_path / "r.html", "--from", yesterday, "--to", today)
+    start, end = (datetime.fromisoformat(moment) for moment in said["period"])
+    assert start < now <= end
     assert said["audits_in_period"] == 1
     early = kept("report", tmp_path / "r.html", "--to", "2001-01-01", "--json")
     assert early.json["events_in_period"] == 0
