@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from preservation import attestations
+from preservation import attestations, parts
 from preservation.attestations import is_attestation
 from preservation.catalog import rows
-from preservation.catalog.rows import AttestationRow, FondsRow
+from preservation.catalog.rows import AttestationRow, FondsRow, PartRow
 from preservation.configuration import FILE_NAME
 from preservation.fixity import CHUNK, blake3_hex
 from preservation.flushing import flushed, is_waiting
@@ -31,6 +31,7 @@ from preservation.ledger.layout import (
 from preservation.ledger.log import Ledger
 from preservation.ledger.notes import SignedCheckpoint, signed_by
 from preservation.packing import put_item
+from preservation.parts import is_part
 from preservation.recovery_texts import RESTORE_SCRIPT, STORE_README
 from preservation.repository import Repository
 from preservation.sidecars import description_name
@@ -121,6 +122,8 @@ def bring_up_to_date(repository: Repository, backend: StorageBackend) -> None:
     if attestations.are_here(ledger):
         with repository.reading() as view:
             attestations.bring(ledger, view, backend)
+    with repository.reading() as view:
+        parts.bring(repository, view, backend)
 
 
 def _small(repository: Repository) -> dict[str, bytes]:
@@ -155,7 +158,9 @@ def wrong_evidence(repository: Repository, backend: StorageBackend) -> Iterator[
             yield key, right
     with repository.reading() as view:
         attested = list(rows.every(view, AttestationRow))
+        named = list(rows.every(view, PartRow))
     yield from attestations.wrong(repository.ledger, attested, backend)
+    yield from parts.wrong(repository, named, backend)
 
 
 def _expected(repository: Repository, there: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
@@ -248,12 +253,12 @@ def _tail(ledger: Ledger, backend: StorageBackend, sealed: int) -> int:
 
 def is_known_key(key: str) -> bool:
     """Tell whether a key has the form of something that we put on stores beside packs and sidecars."""
-    parts = key.rsplit("/", 1)
+    pieces = key.rsplit("/", 1)
     folders = {CHECKPOINTS_PREFIX, CONFIGURATION_PREFIX, KEYS_PREFIX, "ledger/descriptions"}
-    if key in {README_KEY, RESTORE_KEY} or parts[0] in folders or key.startswith("quarantine/"):
+    if key in {README_KEY, RESTORE_KEY} or pieces[0] in folders or key.startswith("quarantine/"):
         return True
-    if is_attestation(key):
+    if is_attestation(key) or is_part(key):
         return True
-    if parts[0] == SEGMENTS_PREFIX:
-        return segment_range(parts[1]) is not None
-    return parts[0] == TAIL_PREFIX and tail_range(parts[1]) is not None
+    if pieces[0] == SEGMENTS_PREFIX:
+        return segment_range(pieces[1]) is not None
+    return pieces[0] == TAIL_PREFIX and tail_range(pieces[1]) is not None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from preservation import attestations
+from preservation import attestations, parts
 from preservation.catalog import door, rows
 from preservation.catalog.catalog import View
 from preservation.catalog.errors import CatalogDamagedError
@@ -239,6 +239,7 @@ def _fetch(repository: Repository, view: View, backends: list[StorageBackend]) -
             if blake3_hex(data) == fonds.description:
                 repository.sidecars.keep(description_name(fonds.description), data)
     attestations.fetch(repository.ledger, view, backends)
+    parts.fetch(repository, view, backends)
     return fetched
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, cast
 
-from preservation.catalog import attested, marks, rows
+from preservation.catalog import attested, marks, parts, rows
 from preservation.catalog.rows import (
     CopyRow,
     CopyState,
@@ -88,6 +88,8 @@ def apply(record: Record, index_of: IndexOf, view: Writable) -> None:
     change = _CHANGES.get(record.event.type)
     if change is not None:
         change(_Detail(record), index_of, view)
+    if "parts" in record.event.detail:
+        parts.parts_recorded(record, view)
 
 
 def _store_added(event: _Detail, _index: IndexOf, view: Writable) -> None:

@@ -336,6 +336,27 @@ class AttestationRow(Row):
         return b"attestation/" + self.name.encode()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartRow(Row):
+    """Results for each of many files that an event names by digest; see ``preservation/parts.py``."""
+
+    PREFIX: ClassVar[bytes] = b"part/"
+    blake3: str
+    kind: str
+    size: int
+    rows: int
+    fonds: str
+    run: str
+    """What was being done: the identifier of a run, or empty."""
+    event: int
+    recorded: str
+
+    @property
+    def key(self) -> bytes:
+        """The row's key: the parts stand in the order of their events."""
+        return f"part/{self.event:012d}/{self.blake3}".encode()
+
+
 R = TypeVar("R", bound=Row)
 
 
