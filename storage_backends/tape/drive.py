@@ -96,6 +96,20 @@ class CartridgeAwayError(NotRecalledError):
     template = marked("{place}: cartridge {barcode} is not in the library")
 
 
+class CartridgeShelvedError(CartridgeAwayError):
+    """The cartridge lies on a shelf: that is where it belongs, and a person must bring it."""
+
+    template = marked(
+        "{place}: cartridge {barcode} is on the shelf (offline: not checked); 'mocban tape picklist' says where"
+    )
+
+
+class DuplicateBarcodeError(StoreUnavailableError):
+    """Two cartridges in the library have one barcode: which of them is meant cannot be told."""
+
+    template = marked("{place}: two cartridges in the library have the barcode {barcode}; take one out")
+
+
 class NoLabelError(StoreUnavailableError):
     """A cartridge has no label that can be read."""
 

@@ -6,12 +6,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from storage_backends.errors import StorageError
 from storage_backends.tape.directory import TapeFile
 from storage_backends.tape.drive import (
     RECORD,
     CartridgeAwayError,
     DriveBusyError,
     DriveOfflineError,
+    DuplicateBarcodeError,
+    Element,
+    MediumError,
+    NoLabelError,
     Place,
     TapeChanger,
     TapeDrive,
@@ -19,6 +24,7 @@ from storage_backends.tape.drive import (
     WrongCartridgeError,
 )
 from storage_backends.tape.labels import Label, read_label
+from storage_backends.tape.noted import Condition, Noted
 
 
 class Library:
@@ -32,6 +38,7 @@ class Library:
         self._mounted: Label | None = None
         self._at: tuple[int, int] | None = None
         self._last: tuple[str, int, int, bytes] | None = None
+        self._noted: dict[str, Noted] = {}
 
     @contextmanager
     def using(self, barcode: str = "") -> Iterator[TapeDrive]:
@@ -55,33 +62,94 @@ class Library:
 
     def barcodes(self) -> list[str]:
         """Return the barcodes of the cartridges in the library."""
-        return sorted(element.barcode for element in self._changer.elements() if element.barcode)
+        return sorted(element.barcode for element in self.elements() if element.barcode)
+
+    def elements(self) -> list[Element]:
+        """Return every slot and drive."""
+        return self._changer.elements()
 
     def mount(self, barcode: str) -> Label:
-        """Bring the cartridge into the drive, unless it is there, and compare its label; return that."""
+        """Bring the cartridge into the drive, unless it is there, and compare its label; return that.
+
+        Raises:
+            CartridgeAwayError, DuplicateBarcodeError, WrongCartridgeError, NoLabelError, TapeError.
+        """
         with self._lock:
             self._own()
             if self._mounted is not None and self._mounted.barcode == barcode:
                 return self._mounted
+            try:
+                label = self.look(barcode)
+                if self._store_id and label.store != self._store_id:
+                    raise WrongCartridgeError(place=self.place, barcode=barcode, found=f"that it is of {label.store}")
+            except StorageError as error:
+                condition = _CONDITIONS.get(type(error))
+                if condition is not None:
+                    self.note(barcode, condition)
+                raise
+            self._mounted = label
+            noted = self._of(barcode)
+            noted.loads, noted.labelled = noted.loads + 1, label.written
+            return label
+
+    def look(self, barcode: str) -> Label:
+        """Bring the cartridge into the drive and return its label, whichever store it is of; it is not used then."""
+        with self._lock:
+            self.bring(barcode)
+            return read_label(self.drive, barcode)
+
+    def bring(self, barcode: str) -> None:
+        """Bring the cartridge into the drive, whatever is on it; what was there goes back to a slot."""
+        with self._lock:
+            self._own()
+            self.put_back()
+            elements = self.elements()
+            found = [one for one in elements if one.barcode == barcode]
+            if not found:
+                raise CartridgeAwayError(place=self.place, barcode=barcode)
+            if len(found) > 1:
+                raise DuplicateBarcodeError(place=self.place, barcode=barcode)
+            drive = next(one for one in elements if one.is_drive)
+            self._changer.move(found[0].address, drive.address)
+            self.drive.check_ready()
+
+    def put_back(self) -> str:
+        """Unload the drive and bring the cartridge in it to a free slot; return its barcode, empty if there is none."""
+        with self._lock:
+            self._own()
             self._mounted = self._at = self._last = None
-            elements = self._changer.elements()
+            elements = self.elements()
             drive = next(element for element in elements if element.is_drive)
             if drive.barcode:
                 with suppress(TapeError):
                     self.drive.unload()
                 free = next(one for one in elements if not one.is_drive and not one.barcode)
                 self._changer.move(drive.address, free.address)
-                elements = self._changer.elements()
-            slot = next((one for one in elements if one.barcode == barcode), None)
-            if slot is None:
-                raise CartridgeAwayError(place=self.place, barcode=barcode)
-            self._changer.move(slot.address, drive.address)
-            self.drive.check_ready()
-            label = read_label(self.drive, barcode)
-            if self._store_id and label.store != self._store_id:
-                raise WrongCartridgeError(place=self.place, barcode=barcode, found=f"that it is of {label.store}")
-            self._mounted = label
-            return label
+            return drive.barcode
+
+    def note(self, barcode: str, condition: Condition) -> None:
+        """Remember what is the matter with a cartridge, for whoever records it."""
+        with self._lock:
+            self._of(barcode).conditions.add(condition)
+
+    def note_error(self, barcode: str, file: int, record: int) -> None:
+        """Remember a record that the drive could not read or write, or a wrong one: a hard error of the cartridge."""
+        with self._lock:
+            self._of(barcode).errors.add((file, record))
+
+    def errors_of(self, barcode: str) -> frozenset[tuple[int, int]]:
+        """Return the (tape file, record) of the hard errors that were met on a cartridge and not taken yet."""
+        with self._lock:
+            return frozenset(self._noted[barcode].errors) if barcode in self._noted else frozenset()
+
+    def take_noted(self) -> dict[str, Noted]:
+        """Return what was noted of cartridges since it was last taken."""
+        with self._lock:
+            noted, self._noted = self._noted, {}
+            return noted
+
+    def _of(self, barcode: str) -> Noted:
+        return self._noted.setdefault(barcode, Noted())
 
     def read(self, barcode: str, file: TapeFile, record: int, *, again: bool = False) -> bytes | None:
         """Return a record of a tape file, or a filemark; ``again`` asks the tape even for the one read last."""
@@ -98,6 +166,9 @@ class Library:
                 data = self.drive.read(RECORD)
             except DriveOfflineError:
                 self._mounted = None
+                raise
+            except MediumError:
+                self.note_error(barcode, file.file, record)
                 raise
             if data is not None:
                 self._at, self._last = (file.file, record + 1), (barcode, file.file, record, data)
@@ -130,3 +201,11 @@ class Library:
             os.close(file)
             raise DriveBusyError(place=self.place) from error
         self._owned = file
+
+
+_CONDITIONS = {
+    CartridgeAwayError: Condition.AWAY,
+    DuplicateBarcodeError: Condition.DUPLICATE,
+    NoLabelError: Condition.NO_LABEL,
+    WrongCartridgeError: Condition.WRONG_LABEL,
+}
