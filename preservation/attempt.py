@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from preservation.abandoning import NoSuchSessionError, give_up
 from preservation.assembly import Assembly
@@ -63,6 +64,47 @@ Told = Callable[[int, int], None]
 """Told of each file that is done: files, bytes."""
 
 
+class Lines(Protocol):
+    """What a new version's manifest says beyond what is seen of the files; the same at each attempt."""
+
+    @property
+    def origin(self) -> dict[str, object] | None:
+        """Where the version comes from, for the manifest's header; None: from the submission."""
+        ...
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Identifiers that the event of the new version has too."""
+        ...
+
+    def more(self, path: bytes) -> dict[str, object]:
+        """Return further fields for the line of a new file."""
+        ...
+
+    def kept(self, kept: Kept) -> bytes:
+        """Return the line of a file that the version before has: as it is, or with other further fields."""
+        ...
+
+
+class AsTheyCome:
+    """Lines to which nothing is added."""
+
+    origin: dict[str, object] | None = None
+    facts: dict[str, str] = {}  # noqa: RUF012 - never changed
+
+    def more(self, path: bytes) -> dict[str, object]:
+        """Return nothing."""
+        del path
+        return {}
+
+    def kept(self, kept: Kept) -> bytes:
+        """Return the line as it is."""
+        return kept.raw
+
+
+AS_THEY_COME = AsTheyCome()
+
+
 @dataclass(slots=True)
 class Attempt:
     """One attempt at one session."""
@@ -74,6 +116,7 @@ class Attempt:
     submission: Submission | None
     identifier: FormatIdentifier
     told: Told
+    lines: Lines = AS_THEY_COME
 
     def run(self) -> Receipt:
         """Pack everything, commit, and bring the evidence to the stores."""
@@ -133,7 +176,7 @@ class Attempt:
             "fonds": session.fonds,
             "fonds_code": session.fonds_code,
             "package": session.package,
-            "submission": self.submission.description if self.submission is not None else {"kind": "withdrawal"},
+            "submission": self.lines.origin or self._origin(),
             "title": session.title,
             "version": session.version,
             "writer": session.writer,
@@ -142,6 +185,9 @@ class Attempt:
         if len(line) > LONGEST_LINE:
             raise SubmissionRefusedError(path="bag-info.txt", reason="it is too long for the head of a manifest")
         return line
+
+    def _origin(self) -> dict[str, object]:
+        return self.submission.description if self.submission is not None else {"kind": "withdrawal"}
 
     def _replay(self, assembly: Assembly, steps: Iterator[Step], count: int) -> None:
         """Compare the entries that were packed already with the submission, which must not have changed."""
@@ -214,7 +260,7 @@ class Attempt:
                 if isinstance(step, EmptyFolder):
                     assembly.add_folder(step.path)
                 elif isinstance(step, Kept):
-                    assembly.keep_file(step.path, Fixity(step.line.size, step.line.blake3), step.raw)
+                    assembly.keep_file(step.path, Fixity(step.line.size, step.line.blake3), self.lines.kept(step))
                     self.told(1, step.line.size)
                 else:
                     self._pack_file(assembly, step, pool, identifying=identifying)
@@ -229,7 +275,7 @@ class Attempt:
         if identifying:
             answer = self.identifier.submit(content.sample(os.fsdecode(os.path.basename(file.path))))
         supplied = self.submission.supplied(file.path)
-        more: dict[str, object] = {}
+        more = self.lines.more(file.path)
         if supplied:
             more["supplied"] = [{"algorithm": one.algorithm, "value": one.value} for one in supplied]
         pieces = content.data if hasattr(content, "data") else content
@@ -315,6 +361,7 @@ class Attempt:
                         packs=list(assembly.packs) if len(assembly.packs) <= PACKS_IN_EVENT else [],
                         references=references,
                         copies=fewest,
+                        **self.lines.facts,
                     )
                 ]
             )

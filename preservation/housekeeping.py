@@ -8,7 +8,7 @@ from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import VersionRow
 from preservation.repository import Repository
-from preservation.scratch import clear_scratch, is_scratch
+from preservation.scratch import MIGRATION, clear_scratch, is_scratch
 from preservation.session import Session, SessionBusyError, SessionFolder, clear, folder_of, load, worked_on
 from preservation.stores import all_open, attached
 from storage_backends.backend import Drafting
@@ -31,6 +31,8 @@ def clean(repository: Repository) -> int:
         folder = folder_of(repository.staging, name)
         if is_scratch(name):
             removed += clear_scratch(folder.path)
+            continue
+        if name.startswith(MIGRATION):
             continue
         try:
             session = load(folder)

@@ -13,6 +13,10 @@ from contextlib import contextmanager, suppress
 from preservation.ledger.files import create_file
 
 PREFIX = "scratch-"
+
+MIGRATION = "migration-"
+"""Before the name of a folder in staging with what a migration has converted: it is gone on with, however old it is."""
+
 ELSEWHERE = "elsewhere"
 PLACE_LIMIT = 4096
 

@@ -52,10 +52,12 @@ class Session:
     agent: str
     writer: str
     """The version of the program that began it."""
+    plan: str = ""
+    """The migration plan that the version comes from; empty: none."""
 
     def asks_like(self, other: "Session") -> bool:
         """Tell whether both ask for the same ingest."""
-        asked = ("fonds", "source", "checksums", "mode", "withdrawn", "identify")
+        asked = ("fonds", "source", "checksums", "mode", "withdrawn", "identify", "plan")
         same = all(getattr(self, name) == getattr(other, name) for name in asked)
         same_package = self.mode == "new" or (self.package, self.version) == (other.package, other.version)
         return same and same_package and (self.title == other.title)

@@ -8,12 +8,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, cast
 
-from preservation.catalog import attested, marks, parts, rows
+from preservation.catalog import agents, attested, incidents, marks, parts, plans, rows
 from preservation.catalog.rows import (
     CopyRow,
     CopyState,
     FondsRow,
-    IncidentRow,
     Location,
     LostRow,
     ManifestRow,
@@ -63,6 +62,7 @@ class _Detail:
         self.fonds = record.event.fonds or ""
         self.time = time_text(record.time)
         self.seq = record.seq
+        self.event_id = record.event_id
 
     def text(self, name: str) -> str:
         return str(self._values.get(name, ""))
@@ -78,6 +78,10 @@ class _Detail:
 
     def digests(self, name: str) -> dict[str, str]:
         return {key: str(value) for key, value in cast("Mapping[str, Json]", self._values.get(name, {})).items()}
+
+    def part_digests(self) -> list[str]:
+        named = cast("list[Mapping[str, Json]]", self._values.get("parts", []))
+        return [str(one["blake3"]) for one in named]
 
     def texts(self, name: str) -> list[str]:
         return [str(value) for value in cast("list[Json]", self._values.get(name, []))]
@@ -318,6 +322,7 @@ def _ingested(event: _Detail, index_of: IndexOf, view: Writable) -> None:
             view.put(found.key, dataclasses.replace(found, state=PackState.LIVE).to_bytes())
             _found_again(found, index_of, view)
     view.delete(SessionRow.PREFIX + row.session.encode())
+    plans.version_made(event, view)
 
 
 def _found_again(row: PackRow, index_of: IndexOf, view: Writable) -> None:
@@ -380,44 +385,6 @@ def _inventory_taken(event: _Detail, _index: IndexOf, view: Writable) -> None:
     view.put(mark.key, mark.to_bytes())
 
 
-def _incident_opened(event: _Detail, _index: IndexOf, view: Writable) -> None:
-    count = event.number("count")
-    row = IncidentRow(
-        incident=event.text("incident"),
-        code=event.text("code"),
-        store=event.text("store"),
-        pack=event.text("pack"),
-        opened=event.time,
-        opened_event=event.seq,
-        run=event.text("run"),
-        count=count,
-        most=count,
-        seen=event.time,
-    )
-    view.put(row.key, row.to_bytes())
-
-
-def _incidents_seen(event: _Detail, _index: IndexOf, view: Writable) -> None:
-    for incident, count in event.numbers("counts").items():
-        row = rows.one(view, IncidentRow, incident)
-        if row is not None:
-            pack = row.pack if count == 1 else ""
-            row = dataclasses.replace(row, count=count, most=max(row.most, count), pack=pack, seen=event.time)
-            view.put(row.key, row.to_bytes())
-
-
-def _incident_closed(event: _Detail, _index: IndexOf, view: Writable) -> None:
-    row = rows.one(view, IncidentRow, event.text("incident"))
-    if row is None:
-        return
-    if row.closed:
-        row = dataclasses.replace(row, ended=event.time)
-    else:
-        how, reason = event.text("how"), event.text("reason")
-        row = dataclasses.replace(row, closed=event.time, closed_event=event.seq, how=how, reason=reason)
-    view.put(row.key, row.to_bytes())
-
-
 _CHANGES: Mapping[str, Callable[[_Detail, IndexOf, Writable], None]] = {
     EventType.STORE_ADDED: _store_added,
     EventType.STORE_RELOCATED: _store_relocated,
@@ -443,7 +410,16 @@ _CHANGES: Mapping[str, Callable[[_Detail, IndexOf, Writable], None]] = {
     EventType.CLOCK_SKEW: marks.clock_skewed,
     EventType.TIMESTAMPED: attested.timestamped,
     EventType.WITNESSED: attested.witnessed,
-    EventType.INCIDENT_OPENED: _incident_opened,
-    EventType.INCIDENTS_SEEN: _incidents_seen,
-    EventType.INCIDENT_CLOSED: _incident_closed,
+    EventType.INCIDENT_OPENED: incidents.incident_opened,
+    EventType.INCIDENTS_SEEN: incidents.incidents_seen,
+    EventType.INCIDENT_CLOSED: incidents.incident_closed,
+    EventType.AGENT_REGISTERED: agents.agent_registered,
+    EventType.KEY_REVOKED: agents.key_revoked,
+    EventType.MIGRATION_PLANNED: plans.planned,
+    EventType.PLAN_SIGNED: plans.signed,
+    EventType.MIGRATION_BEGUN: plans.begun,
+    EventType.MIGRATION: plans.migrated,
+    EventType.MIGRATION_ENDED: plans.ended,
+    EventType.MIGRATION_UNDOING: plans.undoing,
+    EventType.MIGRATION_UNDONE: plans.undone,
 }

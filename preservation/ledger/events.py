@@ -80,6 +80,14 @@ class EventType(StrEnum):
     INCIDENTS_SEEN = LOCAL + "incidents-seen"
     INCIDENT_CLOSED = LOCAL + "incident-closed"
     DRILL = LOCAL + "drill"
+    AGENT_REGISTERED = LOCAL + "agent-registered"
+    KEY_REVOKED = LOCAL + "key-revoked"
+    MIGRATION_PLANNED = LOCAL + "migration-planned"
+    PLAN_SIGNED = LOCAL + "plan-signed"
+    MIGRATION_BEGUN = LOCAL + "migration-begun"
+    MIGRATION_ENDED = LOCAL + "migration-ended"
+    MIGRATION_UNDOING = LOCAL + "migration-undoing"
+    MIGRATION_UNDONE = LOCAL + "migration-undone"
 
 
 class Outcome(StrEnum):
