@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, cast
 
-from preservation.catalog import agents, attested, incidents, marks, parts, plans, rows
+from preservation.catalog import agents, attested, formats, incidents, marks, parts, plans, rows
 from preservation.catalog.rows import (
     CopyRow,
     CopyState,
@@ -422,4 +422,10 @@ _CHANGES: Mapping[str, Callable[[_Detail, IndexOf, Writable], None]] = {
     EventType.MIGRATION_ENDED: plans.ended,
     EventType.MIGRATION_UNDOING: plans.undoing,
     EventType.MIGRATION_UNDONE: plans.undone,
+    EventType.REIDENTIFICATION_OPENED: formats.opened,
+    EventType.FORMAT_IDENTIFICATION: formats.identified,
+    EventType.REIDENTIFICATION_CLOSED: formats.closed,
+    EventType.POLICY_ASSIGNMENT: formats.table_imported,
+    EventType.RISK_DECIDED: formats.risk_decided,
+    EventType.FORMAT_TOOLS: formats.tools_seen,
 }
