@@ -59,11 +59,21 @@ def opened(row: StoreRow, bytes_per_second: int = 0) -> Store:
         backend = locations.open_store(row.url, store_id=row.store, profile=_profile(row))
         for _ in backend.items("ledger/probe"):
             break
+        if row.withheld or row.shelved:
+            _tell_of_cartridges(backend, row)
     except StorageError as error:
         return Store(row, None, error)
     if bytes_per_second:
         backend = ThrottledBackend(backend, Pace(bytes_per_second, clock=time.monotonic, sleep=time.sleep))
     return Store(row, backend)
+
+
+def _tell_of_cartridges(backend: StorageBackend, row: StoreRow) -> None:
+    from storage_backends.tape.pool import pool_of  # noqa: PLC0415 - most stores are not on tape
+
+    pool = pool_of(backend)
+    if pool is not None:
+        pool.withheld, pool.shelved = frozenset(row.withheld), frozenset(row.shelved)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, cast
 
-from preservation.catalog import agents, attested, formats, incidents, marks, parts, plans, rows
+from preservation.catalog import agents, attested, formats, incidents, marks, parts, plans, rows, taped
 from preservation.catalog.rows import (
     CopyRow,
     CopyState,
@@ -413,6 +413,11 @@ _CHANGES: Mapping[str, Callable[[_Detail, IndexOf, Writable], None]] = {
     EventType.INCIDENT_OPENED: incidents.incident_opened,
     EventType.INCIDENTS_SEEN: incidents.incidents_seen,
     EventType.INCIDENT_CLOSED: incidents.incident_closed,
+    EventType.CARTRIDGE_LABELLED: taped.labelled,
+    EventType.CARTRIDGE_SEEN: taped.seen,
+    EventType.CARTRIDGE_MOVED: taped.moved,
+    EventType.CARTRIDGE_CHANGED: taped.changed,
+    EventType.CARTRIDGE_REQUESTED: taped.requested,
     EventType.AGENT_REGISTERED: agents.agent_registered,
     EventType.KEY_REVOKED: agents.key_revoked,
     EventType.MIGRATION_PLANNED: plans.planned,

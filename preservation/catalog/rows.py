@@ -133,6 +133,10 @@ class StoreRow(Row):
     admin_domain: str
     state: str
     added: str
+    withheld: list[str] = dataclasses.field(default_factory=list)
+    """Barcodes of its cartridges on which nothing is written any more."""
+    shelved: list[str] = dataclasses.field(default_factory=list)
+    """Barcodes of its cartridges that lie on a shelf."""
 
     @property
     def key(self) -> bytes:

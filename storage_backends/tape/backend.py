@@ -29,8 +29,9 @@ from storage_backends.errors import (
     StoreRefusesError,
 )
 from storage_backends.tape.directory import Directory, Location
-from storage_backends.tape.drive import CartridgeAwayError
+from storage_backends.tape.drive import CartridgeAwayError, CartridgeShelvedError
 from storage_backends.tape.library import Library
+from storage_backends.tape.noted import Condition
 from storage_backends.tape.reading import TapeReader
 from storage_backends.tape.writing import Writer
 
@@ -69,21 +70,25 @@ class TapeBackend:
 
     def __init__(self, home: TapePlace, staging: StorageBackend, *, profile: StorageProfile) -> None:
         self.place, self.profile = home.place, profile
-        self._home, self._staging = home, staging
+        self.home, self._staging = home, staging
         self._lock = threading.RLock()
         self._directory: Directory | None = None
         self._opened: list[Directory] = []
         self._recalled: set[str] = set()
+        self.withheld: frozenset[str] = frozenset()
+        """Barcodes of cartridges on which nothing is written any more; what counts is written elsewhere."""
+        self.shelved: frozenset[str] = frozenset()
+        """Barcodes of cartridges that lie on a shelf."""
         if isinstance(staging, Located):  # an image is a file on the disk that the staging is on
             self.whereabouts = staging.whereabouts
 
     def write(self, key: str, size: int, source: Source) -> Item:
         """Stage exactly ``size`` bytes of ``source`` durably under a new ``key``."""
         checked_key(key)
-        if self._open().find(key) is not None:
+        if self.directory().find(key) is not None:
             raise KeyExistsError(place=self.place, key=key)
         item = self._staging.write(key, size, source)
-        if self._open().find(key) is not None:  # another process staged and flushed it meanwhile
+        if self.directory().find(key) is not None:  # another process staged and flushed it meanwhile
             self._staging.delete(key)
             raise KeyExistsError(place=self.place, key=key)
         return _staged(item)
@@ -108,12 +113,12 @@ class TapeBackend:
             with suppress(KeyMissingError):  # flushed meanwhile
                 return self._staging.read(key, offset=offset, length=length, fresh=fresh)
         found = self._found(key)
-        return TapeReader(self._home.library, key, found, offset=offset, length=length, fresh=fresh)
+        return TapeReader(self.home.library, key, found, offset=offset, length=length, fresh=fresh)
 
     def stat(self, key: str) -> Item:
         """Return the item without moving a cartridge."""
         checked_key(key)
-        self._home.check()
+        self.home.check()
         item = self._staged_item(key)
         if item is not None:
             return _staged(item)
@@ -124,7 +129,7 @@ class TapeBackend:
         """Yield the items below ``prefix`` in key order, as staging and directory tell them."""
         if prefix:
             checked_key(prefix)
-        directory = self._open()
+        directory = self.directory()
         staged = (_staged(item) for item in self._staged_items(prefix))
         taped = (Item(key, found.size, found.generation) for key, found in directory.items(prefix))
         last = ""
@@ -144,15 +149,17 @@ class TapeBackend:
         there: set[str] | None = None
         for key in keys:
             if not self.stat(key).generation.startswith(STAGED):
-                there = set(self._home.library.barcodes()) if there is None else there
+                there = set(self.home.library.barcodes()) if there is None else there
                 found = self._found(key)
                 if found.barcode not in there:
-                    raise CartridgeAwayError(place=self.place, barcode=found.barcode)
+                    self.home.library.note(found.barcode, Condition.AWAY)
+                    kind = CartridgeShelvedError if found.barcode in self.shelved else CartridgeAwayError
+                    raise kind(place=self.place, barcode=found.barcode)
             self._recalled.add(key)
 
     def in_order(self, keys: list[str]) -> list[str]:
         """Return the keys as the tape passes them: by cartridge, then by place; staged ones first."""
-        directory = self._open()
+        directory = self.directory()
 
         def place_of(key: str) -> tuple[int, int, int]:
             found = directory.find(key)
@@ -162,27 +169,32 @@ class TapeBackend:
 
     def staged(self) -> Iterator[Item]:
         """Yield what is not on a cartridge yet."""
-        self._home.check()
+        self.home.check()
         for item in self._staged_items():
             yield _staged(item)
 
     def flush(self, prove: Prove) -> None:
         """Bring what is staged to cartridges; ``prove`` is given each item as it is read back from there."""
-        self._home.check()
+        self.home.check()
         if next(self.staged(), None) is None:
             return
-        with self._lock, self._home.library.using():
-            Writer(self._home.library, self._for_writing(), self._staging, self.place, prove).flush()
+        with self._lock, self.home.library.using():
+            Writer(self.home.library, self.for_writing(), self._staging, self.place, prove, self.withheld).flush()
+
+    @property
+    def library(self) -> Library:
+        """The drive and the changer."""
+        return self.home.library
 
     def close(self) -> None:
         """Give the drive back."""
-        self._home.library.close()
+        self.home.library.close()
         for directory in self._opened:
             directory.close()
         self._staging.close()
 
     def _staged_item(self, key: str) -> Item | None:
-        if self._home.is_bare:
+        if self.home.is_bare:
             return None
         try:
             return self._staging.stat(key)
@@ -190,25 +202,27 @@ class TapeBackend:
             return None
 
     def _staged_items(self, prefix: str = "") -> Iterator[Item]:
-        return iter(()) if self._home.is_bare else self._staging.items(prefix)
+        return iter(()) if self.home.is_bare else self._staging.items(prefix)
 
     def _found(self, key: str) -> Location:
-        found = self._open().find(key)
+        found = self.directory().find(key)
         if found is None:
             raise KeyMissingError(place=self.place, key=key)
         return found
 
-    def _open(self) -> Directory:
-        self._home.check()
+    def directory(self) -> Directory:
+        """Return the directory, to be read."""
+        self.home.check()
         with self._lock:
             if self._directory is None:
-                self._directory = self._home.directory(writable=False)
+                self._directory = self.home.directory(writable=False)
                 self._opened.append(self._directory)
             return self._directory
 
-    def _for_writing(self) -> Directory:
+    def for_writing(self) -> Directory:
+        """Return the directory, to be changed by whoever has the drive."""
         if self._directory is None or not self._directory.writable:
-            self._directory = self._home.directory(writable=True)
+            self._directory = self.home.directory(writable=True)
             self._opened.append(self._directory)  # listings may still go on in the one before
         return self._directory
 

@@ -174,6 +174,34 @@ class Directory:
                 return
             last = files[-1][0]
 
+    def contents(self, number: int) -> Iterator[tuple[str, Location]]:
+        """Yield what lies on a cartridge and counts, in the order of the tape."""
+        last = (-1, -1)
+        while True:
+            query = (
+                f"{_LOCATIONS} WHERE number = ? AND (item.file, place) > (?, ?) ORDER BY item.file, place LIMIT {PAGE}"
+            )
+            rows = self._rows(query, number, *last)
+            for row in rows:
+                yield _location(row)
+            if len(rows) < PAGE:
+                return
+            last = (rows[-1][3], rows[-1][6])
+
+    def used(self, number: int) -> tuple[int, int]:
+        """Return how many tape files behind the label a cartridge has, and how many records in them."""
+        rows = self._rows("SELECT COUNT(*), COALESCE(SUM(records), 0) FROM tape_file WHERE number = ?", number)
+        return int(rows[0][0]), int(rows[0][1])
+
+    def drop(self, number: int) -> None:
+        """Forget a cartridge and what lies on it."""
+
+        def whole(database: sqlite3.Connection) -> None:
+            for table in ("item", "tape_file", "cartridge"):
+                database.execute(f"DELETE FROM {table} WHERE number = ?", (number,))  # noqa: S608 - names of ours
+
+        self._change(whole)
+
     def add_cartridge(self, cartridge: Cartridge, files: Iterable[TapeFile] = ()) -> None:
         """Note a cartridge with all that is on it, in one step."""
 

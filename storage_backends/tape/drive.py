@@ -90,6 +90,10 @@ class WrongCartridgeError(TapeError):
     template = marked("{place}: cartridge {barcode} was asked for, and the label says {found}")
 
 
+class ForeignCartridgeError(WrongCartridgeError):
+    """The label is that of another store's cartridge."""
+
+
 class CartridgeAwayError(NotRecalledError):
     """The cartridge is not in the library."""
 
@@ -203,6 +207,8 @@ class Element:
     address: int
     is_drive: bool
     barcode: str
+    is_mailbox: bool = False
+    """A slot through which cartridges come in and go out."""
 
 
 class TapeChanger(Protocol):

@@ -15,6 +15,7 @@ from storage_backends.tape.drive import (
     DriveOfflineError,
     DuplicateBarcodeError,
     Element,
+    ForeignCartridgeError,
     MediumError,
     NoLabelError,
     Place,
@@ -81,7 +82,7 @@ class Library:
             try:
                 label = self.look(barcode)
                 if self._store_id and label.store != self._store_id:
-                    raise WrongCartridgeError(place=self.place, barcode=barcode, found=f"that it is of {label.store}")
+                    raise ForeignCartridgeError(place=self.place, barcode=barcode, found=f"that it is of {label.store}")
             except StorageError as error:
                 condition = _CONDITIONS.get(type(error))
                 if condition is not None:
@@ -206,6 +207,7 @@ class Library:
 _CONDITIONS = {
     CartridgeAwayError: Condition.AWAY,
     DuplicateBarcodeError: Condition.DUPLICATE,
+    ForeignCartridgeError: Condition.FOREIGN,
     NoLabelError: Condition.NO_LABEL,
     WrongCartridgeError: Condition.WRONG_LABEL,
 }

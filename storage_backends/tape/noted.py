@@ -11,17 +11,19 @@ class Condition(StrEnum):
     """It is not in the library."""
     DUPLICATE = "duplicate"
     """Two cartridges in the library have its barcode."""
+    FOREIGN = "foreign"
+    """Its label is its own, and says that it is another store's."""
     NO_LABEL = "no-label"
     """It is blank, or its label cannot be read or is not one of ours."""
     WRONG_LABEL = "wrong-label"
-    """Its label is that of another cartridge, or of another store's."""
+    """Its label is that of another cartridge."""
     WRITE_PROTECTED = "write-protected"
     """It was to be written, and may not be."""
 
 
 @dataclass(slots=True)
 class Noted:
-    """What was noticed of one cartridge: loads, the day on its label, (tape file, record) of hard errors, conditions."""
+    """What was noticed of a cartridge: loads, the day on its label, (tape file, record) of hard errors, conditions."""
 
     loads: int = 0
     labelled: str = ""

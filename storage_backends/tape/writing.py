@@ -15,6 +15,7 @@ from storage_backends.tape.drive import (
     CartridgeAwayError,
     DriveBusyError,
     DriveOfflineError,
+    DuplicateBarcodeError,
     EndOfMediumError,
     MediumError,
     NoLabelError,
@@ -28,13 +29,14 @@ from storage_backends.tape.drive import (
 from storage_backends.tape.labels import FIRST_FILE, Label
 from storage_backends.tape.layout import Contents, Records, list_lines, stands_alone, write_index
 from storage_backends.tape.library import Library
+from storage_backends.tape.noted import Condition
 from storage_backends.tape.reading import ComparingReader, TapeReader
 from storage_backends.tape.survey import Survey, block_of
 
 SYNC_EVERY = 32 << 30
 """Bytes after which a filemark is synchronous (32 GiB): what a power cut can make a flush write again."""
 
-_UNUSABLE = (CartridgeAwayError, NoLabelError, NotReadyError, WrongCartridgeError)
+_UNUSABLE = (CartridgeAwayError, DuplicateBarcodeError, NoLabelError, NotReadyError, WrongCartridgeError)
 
 
 @dataclass(slots=True)
@@ -60,6 +62,8 @@ class Writer:
     staging: StorageBackend
     place: str
     prove: Prove
+    withheld: frozenset[str] = frozenset()
+    """Barcodes of cartridges on which nothing is written any more, and on which nothing counts as written."""
     _too_large: dict[str, int] = field(default_factory=dict)
     """What did not fit on an empty cartridge, and its size."""
 
@@ -112,7 +116,7 @@ class Writer:
         wrong = set()
         for item in list(self.staging.items()):
             found = self.directory.find(item.key)
-            if found is None:
+            if found is None or found.barcode in self.withheld:
                 continue
             if found.size == item.size and self._is_right(item.key, found, prove=True):
                 self.staging.delete(item.key)
@@ -147,13 +151,16 @@ class Writer:
         """
         known = self.directory.cartridges()
         last = max((one.number for one in known if self.directory.last_file(one.number) is not None), default=0)
-        candidates = [one for one in known if one.state == OPEN and one.number >= last]
+        candidates = [
+            one for one in known if one.state == OPEN and one.number >= last and one.barcode not in self.withheld
+        ]
         candidates.sort(key=lambda one: (one.number in avoid, one.number))
         reasons = []
         for cartridge in candidates:
             try:
                 label = self.library.mount(cartridge.barcode)
                 if self.library.drive.is_write_protected():
+                    self.library.note(cartridge.barcode, Condition.WRITE_PROTECTED)
                     reasons.append(str(WriteProtectedError(place=cartridge.barcode, reason="its tab is set")))
                     continue
                 file, start = self._end_of(cartridge)
