@@ -106,6 +106,21 @@ def read_label(drive: TapeDrive, barcode: str) -> Label:
         NoLabelError: it is blank, or not one of ours, or cannot be read.
         WrongCartridgeError: the label is one of ours and of another barcode.
     """
+    first, found = _read(drive, barcode)
+    if found.barcode != barcode or first != vol1(found):
+        raise WrongCartridgeError(place=drive.name, barcode=barcode, found=found.barcode)
+    return found
+
+
+def label_of(drive: TapeDrive) -> Label:
+    """Return the label of whichever cartridge is in the drive; ``NoLabelError`` as ``read_label``."""
+    first, found = _read(drive, "?")
+    if first != vol1(found):
+        raise NoLabelError(place=drive.name, barcode=found.barcode, reason="it contradicts itself")
+    return found
+
+
+def _read(drive: TapeDrive, barcode: str) -> tuple[bytes, Label]:
     drive.rewind()
     try:
         first, second = drive.read(RECORD), drive.read(RECORD)
@@ -121,9 +136,7 @@ def read_label(drive: TapeDrive, barcode: str) -> Label:
     found = _parsed(second)
     if found is None:
         raise NoLabelError(place=drive.name, barcode=barcode, reason="it cannot be understood")
-    if found.barcode != barcode or first != vol1(found):
-        raise WrongCartridgeError(place=drive.name, barcode=barcode, found=found.barcode)
-    return found
+    return first, found
 
 
 def _parsed(text: bytes) -> Label | None:

@@ -12,6 +12,7 @@ from typing import Protocol
 from storage_backends.errors import StorageError
 from storage_backends.tape.drive import (
     DriveBusyError,
+    DriveOfflineError,
     EndOfDataError,
     EndOfMediumError,
     MediumChangedError,
@@ -53,6 +54,10 @@ class Key(IntEnum):
 
 
 INVALID_OPCODE = (0x20, 0x00)
+NO_MORE_DATA = (0x00, 0x05)
+"""End of data detected: some drives say it with a blank check, some without."""
+NO_MEDIUM = 0x3A
+BECOMING_READY = (0x04, 0x01)
 SOURCE_EMPTY = (0x3B, 0x0E)
 DESTINATION_FULL = (0x3B, 0x0D)
 
@@ -70,6 +75,8 @@ class Sense:
     wrong_length: bool = False
     """ILI: the record is not as long as was asked for."""
     information: int | None = None
+    deferred: bool = False
+    """It is of an earlier command; this one was not carried out."""
 
     def __str__(self) -> str:
         name = self.key.name.replace("_", " ").lower()
@@ -195,7 +202,7 @@ def parse_sense(raw: bytes) -> Sense | None:
     kind = raw[0] & 0x7F
     if kind in {0x70, 0x71}:
         information = int.from_bytes(raw[3:7], "big", signed=True) if raw[0] & 0x80 else None
-        return Sense(Key(raw[2] & 0xF), (raw[12], raw[13]), *_stream_bits(raw[2]), information)
+        return Sense(Key(raw[2] & 0xF), (raw[12], raw[13]), *_stream_bits(raw[2]), information, kind == 0x71)
     if kind in {0x72, 0x73}:
         bits, information = 0, None
         for code, body in _descriptors(raw[8 : 8 + raw[7]]):
@@ -203,7 +210,7 @@ def parse_sense(raw: bytes) -> Sense | None:
                 information = int.from_bytes(body[2:10], "big", signed=True)
             elif code == 0x04 and len(body) > 1:
                 bits = body[1]
-        return Sense(Key(raw[1] & 0xF), (raw[2], raw[3]), *_stream_bits(bits), information)
+        return Sense(Key(raw[1] & 0xF), (raw[2], raw[3]), *_stream_bits(bits), information, kind == 0x73)
     return None
 
 
@@ -278,18 +285,17 @@ class ElementStatus:
 
 
 def elements_of(data: bytes) -> list[ElementStatus]:
-    """Return the elements of READ ELEMENT STATUS. What does not fit into its own page is left out."""
-    found: list[ElementStatus] = []
-    rest = data[8 : 8 + int.from_bytes(data[5:8], "big")]
-    while len(rest) > 8:
-        kind, flags, length = rest[0], rest[1], int.from_bytes(rest[2:4], "big")
-        size = int.from_bytes(rest[5:8], "big")
-        page, rest = rest[8 : 8 + size], rest[8 + size :]
-        if length < 12 or kind not in set(ElementKind):
-            continue
-        starts = range(0, len(page) - length + 1, length)
-        found += [_element(page[start : start + length], ElementKind(kind), flags) for start in starts]
-    return found
+    """Return the elements of an answer to READ ELEMENT STATUS of one kind.
+
+    How many there are is believed as far as there are bytes; the byte counts beside are wrong on more than one changer.
+    """
+    if len(data) < 16 or data[8] not in set(ElementKind):
+        return []
+    kind, flags, length = ElementKind(data[8]), data[9], int.from_bytes(data[10:12], "big")
+    if length < 12:
+        return []
+    count = min(int.from_bytes(data[2:4], "big"), (len(data) - 16) // length)
+    return [_element(data[16 + at * length : 16 + (at + 1) * length], kind, flags) for at in range(count)]
 
 
 def _element(raw: bytes, kind: ElementKind, flags: int) -> ElementStatus:
@@ -329,13 +335,17 @@ def failure(answer: Answer, name: str, block: int | None = None) -> StorageError
         return DriveBusyError(place=name)
     if answer.status != CHECK_CONDITION or answer.sense is None:
         return TapeError(place=name, reason=f"status {answer.status:02X}")
-    return None if answer.sense.key in _TELLING else _refusal(answer.sense, name, "?" if block is None else block)
+    if answer.sense.key in _TELLING and answer.sense.code != NO_MORE_DATA:
+        return None
+    return _refusal(answer.sense, name, "?" if block is None else block)
 
 
 def _refusal(sense: Sense, name: str, block: int | str) -> TapeError:
-    if sense.key in {Key.MEDIUM_ERROR, Key.HARDWARE_ERROR, Key.ABORTED}:
+    if sense.key in {Key.HARDWARE_ERROR, Key.ABORTED}:  # the drive's fault, not the medium's
+        return DriveOfflineError(place=name, reason=str(sense))
+    if sense.key == Key.MEDIUM_ERROR:
         return MediumError(place=name, block=block, reason=str(sense))
-    if sense.key == Key.BLANK_CHECK:
+    if sense.key == Key.BLANK_CHECK or sense.code == NO_MORE_DATA:
         return EndOfDataError(place=name, block=block)
     if sense.key == Key.VOLUME_OVERFLOW:
         return EndOfMediumError(place=name, block=block)

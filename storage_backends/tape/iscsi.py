@@ -1,0 +1,253 @@
+"""SCSI commands over iSCSI from this process, by libiscsi (``libiscsi.so.7``): no kernel driver, no root.
+
+What libiscsi does by itself would be wrong on a tape, and is turned off: after a lost connection it would log in again
+and send what was under way once more, and a record that was written already would be on the tape twice. A connection
+that was lost stays lost until ``connect``. The layouts below are of ``scsi-lowlevel.h`` of libiscsi 1.19.
+"""
+
+import ctypes
+import re
+import threading
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from storage_backends.errors import StorageError, marked
+from storage_backends.tape.drive import DriveOfflineError
+from storage_backends.tape.scsi import CHECK_CONDITION, Answer, parse_sense
+
+LIBRARY = "libiscsi.so.7"
+INITIATOR = b"iqn.2026-01.vn.mocban:archive"
+
+CONNECTING = 15
+"""Seconds after which a target that does not answer is away."""
+
+_NORMAL_SESSION = 2
+_NO_DIGEST_PREFERRED = 1
+_NONE, _IN, _OUT = 0, 1, 2
+_LAST_SCSI_STATUS = 0xFF
+_UNDERFLOW = 1
+
+_ADDRESS = re.compile(r"((?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})/([A-Za-z0-9.:-]{1,223})/([0-9]{1,5})")
+
+
+class BadAddressError(StorageError):
+    """The address does not name a logical unit."""
+
+    template = marked("{address!r} is not the address of a tape drive or changer: {reason}")
+
+
+class NoLibraryError(DriveOfflineError):
+    """Nothing can be said to the drive, as the library that would say it is not installed."""
+
+    template = marked("{place}: the library {library} is not installed (Debian: libiscsi7)")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A logical unit: ``host:port/target/number``."""
+
+    portal: str
+    target: str
+    unit: int
+
+    def __str__(self) -> str:
+        return f"{self.portal}/{self.target}/{self.unit}"
+
+
+def address_of(text: str) -> Address:
+    """Return what ``host:port/target/number`` names."""
+    found = _ADDRESS.fullmatch(text)
+    if found is None:
+        raise BadAddressError(address=text, reason="write host:port/target/number")
+    return Address(found[1], found[2], int(found[3]))
+
+
+class IscsiUnit:
+    """One logical unit over a connection of its own; carries commands, one after the other."""
+
+    def __init__(self, address: Address, *, initiator: bytes = INITIATOR) -> None:
+        self.address, self.name = address, str(address)
+        self._initiator = initiator
+        self._context: int | None = None
+        self._lock = threading.RLock()
+        self._buffer = ctypes.create_string_buffer(0)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection as far as is known."""
+        return self._context is not None
+
+    def connect(self) -> None:
+        """Log in, unless that is done; ``DriveOfflineError`` if the target is away."""
+        with self._lock:
+            if self._context is None:
+                self._context = self._logged_in()
+
+    def _logged_in(self) -> int:
+        library = _library(self.name)
+        context = library.iscsi_create_context(self._initiator)
+        if not context:
+            raise DriveOfflineError(place=self.name, reason="no memory for a connection")
+        library.iscsi_set_targetname(context, self.address.target.encode())
+        library.iscsi_set_session_type(context, _NORMAL_SESSION)
+        library.iscsi_set_header_digest(context, _NO_DIGEST_PREFERRED)
+        library.iscsi_set_noautoreconnect(context, 1)
+        library.iscsi_set_timeout(context, CONNECTING)
+        portal = self.address.portal.encode()
+        if library.iscsi_connect_sync(context, portal) or library.iscsi_login_sync(context):
+            reason = _said(library, context)
+            library.iscsi_destroy_context(context)
+            raise DriveOfflineError(place=self.name, reason=reason)
+        return int(context)
+
+    def command(self, cdb: bytes, *, out: bytes | memoryview = b"", expected: int = 0, seconds: int = 60) -> Answer:
+        """Send a command and wait for its answer.
+
+        Raises:
+            DriveOfflineError: there is no connection, or it was lost meanwhile: nobody knows what was done.
+        """
+        with self._lock:
+            if self._context is None:
+                raise DriveOfflineError(place=self.name, reason="there is no connection")
+            return self._carried(self._context, cdb, out, expected, seconds)
+
+    def _carried(self, context: int, cdb: bytes, out: bytes | memoryview, expected: int, seconds: int) -> Answer:
+        library = _library(self.name)
+        direction, length = (_OUT, len(out)) if out else (_IN, expected) if expected else (_NONE, 0)
+        task = library.scsi_create_task(len(cdb), cdb, direction, length)
+        if direction == _OUT:
+            self._keep(length)[:length] = out
+            vector = _Vector(ctypes.addressof(self._buffer), length)
+            library.scsi_task_set_iov_out(task, ctypes.byref(vector), 1)
+        elif direction == _IN:
+            self._keep(length)
+            vector = _Vector(ctypes.addressof(self._buffer), length)
+            library.scsi_task_set_iov_in(task, ctypes.byref(vector), 1)
+        try:
+            library.iscsi_set_timeout(context, seconds)
+            if not library.iscsi_scsi_command_sync(context, self.address.unit, task, None):
+                raise self._lost(_said(library, context))
+            return self._answer(task.contents, length if direction == _IN else 0)
+        finally:
+            library.scsi_free_scsi_task(task)
+
+    def _keep(self, length: int) -> memoryview:
+        if len(self._buffer) < length:
+            self._buffer = ctypes.create_string_buffer(length)
+        return memoryview(self._buffer).cast("B")
+
+    def _answer(self, task: Any, asked: int) -> Answer:
+        if task.status > _LAST_SCSI_STATUS:  # libiscsi's own: cancelled, timed out, lost
+            raise self._lost(_said(_library(self.name), self._context) or f"status {task.status:X}")
+        missing = min(task.residual, asked) if task.residual_status == _UNDERFLOW else 0
+        sense = None
+        if task.status == CHECK_CONDITION and task.datain.size > _LENGTH_BYTES:
+            raw = ctypes.string_at(task.datain.data, task.datain.size)  # a length, then the sense (RFC 7143, 11.4.7)
+            sense = parse_sense(raw[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(raw[:_LENGTH_BYTES], "big")])
+        return Answer(task.status, sense, bytes(self._keep(asked)[: asked - missing]) if asked else b"", missing)
+
+    def _lost(self, reason: str) -> DriveOfflineError:
+        self._give_up()
+        return DriveOfflineError(place=self.name, reason=reason)
+
+    def _give_up(self) -> None:
+        if self._context is not None:
+            _library(self.name).iscsi_destroy_context(self._context)
+            self._context = None
+
+    def close(self) -> None:
+        """Log out."""
+        with self._lock:
+            if self._context is not None:
+                library = _library(self.name)
+                library.iscsi_set_timeout(self._context, CONNECTING)
+                library.iscsi_logout_sync(self._context)
+                self._give_up()
+
+
+def _said(library: Any, context: int | None) -> str:
+    text = library.iscsi_get_error(context) or b""
+    return str(text.decode("utf-8", "replace").strip())
+
+
+# ---- the library ---------------------------------------------------------------------------------------------------
+
+_LENGTH_BYTES = 2
+
+
+class _Vector(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _SenseFields(ctypes.Structure):
+    """``struct scsi_sense``: its three bit-fields share one byte."""
+
+    _fields_ = (
+        ("error_type", ctypes.c_ubyte),
+        ("key", ctypes.c_int),
+        ("code", ctypes.c_int),
+        ("bits", ctypes.c_ubyte),
+        ("bit_pointer", ctypes.c_ubyte),
+        ("field_pointer", ctypes.c_uint16),
+    )
+
+
+class _Data(ctypes.Structure):
+    _fields_ = (("size", ctypes.c_int), ("data", ctypes.c_void_p))
+
+
+class _Task(ctypes.Structure):
+    """What stands first in ``struct scsi_task``."""
+
+    _fields_ = (
+        ("status", ctypes.c_int),
+        ("cdb_size", ctypes.c_int),
+        ("direction", ctypes.c_int),
+        ("expected", ctypes.c_int),
+        ("cdb", ctypes.c_ubyte * 16),
+        ("residual_status", ctypes.c_int),
+        ("residual", ctypes.c_size_t),
+        ("sense", _SenseFields),
+        ("datain", _Data),
+    )
+
+
+_TASK = ctypes.POINTER(_Task)
+_VECTOR = ctypes.POINTER(_Vector)
+_P, _I, _S = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
+
+_FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "iscsi_create_context": (_P, (_S,)),
+    "iscsi_destroy_context": (_I, (_P,)),
+    "iscsi_set_targetname": (_I, (_P, _S)),
+    "iscsi_set_session_type": (_I, (_P, _I)),
+    "iscsi_set_header_digest": (_I, (_P, _I)),
+    "iscsi_set_noautoreconnect": (None, (_P, _I)),
+    "iscsi_set_timeout": (_I, (_P, _I)),
+    "iscsi_connect_sync": (_I, (_P, _S)),
+    "iscsi_login_sync": (_I, (_P,)),
+    "iscsi_logout_sync": (_I, (_P,)),
+    "iscsi_get_error": (_S, (_P,)),
+    "scsi_create_task": (_TASK, (_I, _S, _I, _I)),
+    "scsi_free_scsi_task": (None, (_TASK,)),
+    "scsi_task_set_iov_in": (None, (_TASK, _VECTOR, _I)),
+    "scsi_task_set_iov_out": (None, (_TASK, _VECTOR, _I)),
+    "iscsi_scsi_command_sync": (_TASK, (_P, _I, _TASK, _P)),
+}
+
+
+def _library(place: str) -> Any:
+    try:
+        return _loaded()
+    except OSError as error:
+        raise NoLibraryError(place=place, library=LIBRARY) from error
+
+
+@cache
+def _loaded() -> Any:
+    library = ctypes.CDLL(LIBRARY)
+    for name, (result, arguments) in _FUNCTIONS.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
