@@ -39,8 +39,10 @@ TIMERS = {
     "commands/proving.py": "waits before it looks again",
     "preservation/catalog/door.py": "waits before a read-only open is tried again",
     "preservation/formats/process.py": "deadlines of worker processes",
+    "preservation/formats/second_opinion.py": "the deadline of the other tool",
     "preservation/ledger/files.py": "how long to wait for a lock",
     "preservation/stores.py": "hands both to the throttle",
+    "storage_backends/tape/scsi_drive.py": "waits while a cartridge is loaded",
 }
 """Modules that measure how long something takes, or wait, and why."""
 
