@@ -50,6 +50,20 @@ io_priority = "low"
 [replication]
 bytes_per_second = 0
 
+[tape]
+# 'serve' writes on tape when so many bytes wait for it, or when something has waited for so many hours.
+# 'serve' ghi băng từ khi đã có từng này byte chờ ghi, hoặc khi có gói đã chờ từng này giờ.
+stage_bytes = 34359738368
+stage_hours = 24
+# How old a cartridge may become (years), and how many days before that its evacuation is asked for, at least 365:
+# what lies on it must be elsewhere a year before its end.
+# Tuổi thọ của cuộn băng (năm) và số ngày báo trước để chuyển dữ liệu đi, ít nhất 365: dữ liệu phải được chuyển sang
+# vật mang tin khác chậm nhất một năm trước khi hết hạn.
+life_years = 10
+warn_days = 545
+# true: packs are brought to tape fonds by fonds. / true: ghi các gói xuống băng lần lượt theo từng phông.
+collocate = false
+
 [timestamp]
 # A time-stamping authority (RFC 3161) that 'serve' asks for the time of a checkpoint; empty is none.
 # Dịch vụ cấp dấu thời gian (RFC 3161) cho điểm kiểm của sổ cái; trống là không dùng.
@@ -193,6 +207,24 @@ class ReplicationPolicy:
     bytes_per_second: int = 0
 
 
+WARNED_BEFORE = 365
+"""The least ``warn_days``: contents are to be elsewhere a year before a medium's end (Circular 05/2025/TT-BNV)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TapePolicy:
+    """How old cartridges may become, how early their end is told, and whether packs are written fonds by fonds.
+
+    ``stage_bytes`` are brought to tape in one go; the service waits for that for ``stage_hours``.
+    """
+
+    stage_bytes: int = 32 << 30
+    stage_hours: int = 24
+    life_years: int = 10
+    warn_days: int = 545
+    collocate: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimestampPolicy:
     """Who states the time of a checkpoint (RFC 3161), the file with its root certificates (PEM), and how often."""
@@ -261,6 +293,7 @@ SECTIONS: dict[str, type[Any]] = {
     "policy": Policy,
     "audit": AuditPolicy,
     "replication": ReplicationPolicy,
+    "tape": TapePolicy,
     "timestamp": TimestampPolicy,
     "witness": WitnessPolicy,
     "notify": NotifyPolicy,
@@ -280,6 +313,7 @@ class Configuration:
     policy: Policy = field(default_factory=Policy)
     audit: AuditPolicy = field(default_factory=AuditPolicy)
     replication: ReplicationPolicy = field(default_factory=ReplicationPolicy)
+    tape: TapePolicy = field(default_factory=TapePolicy)
     timestamp: TimestampPolicy = field(default_factory=TimestampPolicy)
     witness: WitnessPolicy = field(default_factory=WitnessPolicy)
     notify: NotifyPolicy = field(default_factory=NotifyPolicy)
@@ -340,6 +374,10 @@ def _section(kind: type[Any], values: object, name: str, place: str) -> Any:
         raise ConfigurationError(place=place, reason=f"{missing[0]!r} is missing")
     if kind is Policy and values.get("copies", 1) < 1:
         raise ConfigurationError(place=place, reason="'copies' must be at least 1")
+    if kind is TapePolicy and values.get("warn_days", WARNED_BEFORE) < WARNED_BEFORE:
+        raise ConfigurationError(place=place, reason=f"'warn_days' must be at least {WARNED_BEFORE} in [tape]")
+    if kind is TapePolicy and values.get("life_years", 1) < 1:
+        raise ConfigurationError(place=place, reason="'life_years' must be at least 1 in [tape]")
     if "window" in known:
         _check_audits(kind, values, name, place)
     return kind(**values)

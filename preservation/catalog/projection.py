@@ -6,7 +6,7 @@
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from preservation.catalog import agents, attested, formats, incidents, marks, parts, plans, rows, taped
 from preservation.catalog.rows import (
@@ -111,7 +111,7 @@ def _store_added(event: _Detail, _index: IndexOf, view: Writable) -> None:
     view.put(row.key, row.to_bytes())
 
 
-def _store_changed(event: _Detail, view: Writable, **changes: str) -> None:
+def _store_changed(event: _Detail, view: Writable, **changes: Any) -> None:
     row = rows.one(view, StoreRow, event.text("store"))
     if row is not None:
         view.put(row.key, dataclasses.replace(row, **changes).to_bytes())

@@ -9,7 +9,7 @@ from storage_backends.tape import shelf
 from storage_backends.tape.backend import TapeBackend
 from storage_backends.tape.cartridges import BARCODE, CartridgesError, barcode_of
 from storage_backends.tape.directory import OPEN, Cartridge, Location
-from storage_backends.tape.drive import RECORD, ForeignCartridgeError
+from storage_backends.tape.drive import RECORD, ForeignCartridgeError, WrongCartridgeError
 from storage_backends.tape.image import TAPE, Settings, make_cartridge, read_settings
 from storage_backends.tape.labels import Label, write_label
 from storage_backends.tape.place import ImageFolder
@@ -184,8 +184,10 @@ def take_out(pool: TapeBackend, barcode: str) -> str:
     return ""
 
 
-def put_in(pool: TapeBackend, barcode: str) -> Label:
+def put_in(pool: TapeBackend, barcode: str, number: int) -> Label:
     """Bring an image back from the shelf beside the library, then mount the cartridge and compare its label.
+
+    ``number`` is what the label must say too; 0 is any.
 
     Raises:
         CartridgeAwayError, DuplicateBarcodeError, WrongCartridgeError, NoLabelError, TapeError.
@@ -194,7 +196,10 @@ def put_in(pool: TapeBackend, barcode: str) -> Label:
         pool.library.put_back()
         if isinstance(pool.home, ImageFolder):
             shelf.put_in(pool.home.place, barcode)
-        return pool.library.mount(barcode)
+        label = pool.library.mount(barcode)
+    if number not in {0, label.number}:
+        raise WrongCartridgeError(place=pool.place, barcode=barcode, found=f"number {label.number}, not {number}")
+    return label
 
 
 def day_of(written: str) -> date | None:
