@@ -30,7 +30,7 @@ from preservation.migration.conversion import (
     UnmeasuredError,
     Workbench,
 )
-from preservation.migration.pathways import text
+from preservation.migration.pathways import images, sound, text, video
 from preservation.migration.sandbox import Limits, NoIsolationError, Sandbox, sandbox
 from preservation.migration.tools import version_of
 
@@ -52,7 +52,7 @@ __all__ = [
     "sandbox",
 ]
 
-_FAMILIES: tuple[Family, ...] = (text,)
+_FAMILIES: tuple[Family, ...] = (images, sound, video, text)
 _SUFFIX = re.compile(r"[a-z0-9]{1,8}")
 _NOT_A_FILE = (errno.ELOOP, errno.ENOENT, errno.ENXIO, errno.EISDIR, errno.ENAMETOOLONG)
 _TOOL_ROOM, _CHECK_ROOM = "job", "check"

@@ -54,6 +54,7 @@ _CANDIDATES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
     ("unshare-user", (*_UNSHARE[:1], "--user", "--map-root-user", *_UNSHARE[1:], "true")),
 )
 _PROBE_SECONDS = 20.0
+_TOO_LONG = 125
 _OWN = "/usr/bin:/bin:/usr/sbin:/sbin"
 
 
@@ -170,7 +171,10 @@ def run(argv: Sequence[str], folder: str, place: Sandbox, limits: Limits) -> Out
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         printed.seek(0)
-        return Outcome(process.returncode, late, printed.read(OUTPUT_LIMIT))
+        output = printed.read(OUTPUT_LIMIT + 1)
+    if len(output) > OUTPUT_LIMIT:  # half an answer could equal half of another
+        return Outcome(_TOO_LONG, late, b"")
+    return Outcome(process.returncode, late, output)
 
 
 def _bounds(limits: Limits) -> list[str]:

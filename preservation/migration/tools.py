@@ -22,15 +22,18 @@ class Tool:
 
 TOOLS = {
     "ffmpeg": Tool(("-version",), r"ffmpeg version (\S+)", "ffmpeg"),
+    "ffprobe": Tool(("-version",), r"ffprobe version (\S+)", "ffmpeg"),
     "flac": Tool(("--version",), r"flac (\S+)", "flac"),
     "gs": Tool(("--version",), r"(\S+)", "ghostscript"),
     "identify": Tool(("-version",), r"ImageMagick (\S+)", "imagemagick"),
+    "mogrify": Tool(("-version",), r"ImageMagick (\S+)", "imagemagick"),
     "pdffonts": Tool((), r"", "poppler-utils"),
     "pdftoppm": Tool((), r"", "poppler-utils"),
     "pdftotext": Tool((), r"", "poppler-utils"),
     "qpdf": Tool(("--version",), r"qpdf version (\S+)", "qpdf"),
     "soffice": Tool(("--version",), r"LibreOffice (\S+)", "libreoffice-writer"),
     "vips": Tool(("--version",), r"vips-(\S+)", "libvips-tools"),
+    "vipsheader": Tool(("--version",), r"vips-(\S+)", "libvips-tools"),
 }
 """An empty pattern: the version is the same as another program's of the package, and being there is enough."""
 
