@@ -54,6 +54,8 @@ def add(
         by_name = {row.name: row for row in attached(view)}
         by_id = {row.store: row for row in rows.every(view, StoreRow)}
     found = locations.stored_id(url)
+    if found is None and name in by_name and by_name[name].medium == medium == "tape":
+        found = locations.adopted(url, by_name[name].store)  # its folder is lost, and its cartridges are there
     if found is not None and found in by_id:
         if medium == "tape":  # what came out of a fire may lack what a store needs beside its cartridges
             locations.initialise_store(url, found, cartridges and _labelled(repository, cartridges))
@@ -74,7 +76,7 @@ def add(
         added="",
     )
     if medium == "tape":
-        cartridges = _labelled(repository, cartridges or Cartridges())
+        cartridges = _labelled(repository, cartridges or Cartridges(as_there_are=True))
     locations.initialise_store(url, row.store, cartridges)
     return _attached(repository, EventType.STORE_ADDED, row)
 

@@ -1,6 +1,7 @@
 """From a URL to a store; the only module that knows every kind of store.
 
-``file:///absolute/folder`` is a disk, ``tape+image:///absolute/folder`` a folder of image cartridges, and
+``file:///absolute/folder`` is a disk, ``tape+image:///absolute/folder`` a folder of image cartridges,
+``tape+iscsi:///absolute/folder?drive=...`` and ``tape+st:///absolute/folder?drive=...`` folders beside real drives, and
 ``memory:name`` lives and dies with this process.
 """
 
@@ -14,8 +15,11 @@ from storage_backends.errors import StorageError, StoreRefusesError, marked
 from storage_backends.memory import MemoryBackend, Shelf
 from storage_backends.recalling import SelfRecalling
 from storage_backends.tape.cartridges import Cartridges, CartridgesError
+from storage_backends.tape.hardware import KINDS, Hardware, hardware_of
+from storage_backends.tape.iscsi import BadAddressError
 
 TAPE_IMAGE = "tape+image"
+TAPES = KINDS | {TAPE_IMAGE}
 
 _shelves: dict[str, Shelf] = {}
 _wraps: dict[str, Callable[[StorageBackend], StorageBackend]] = {}
@@ -30,12 +34,16 @@ class BadUrlError(StorageError):
 def checked_url(url: str) -> str:
     """Return ``url`` in the one form that we keep; raise ``BadUrlError`` if it names no place for a store."""
     kind, place = _parts(url)
-    return f"memory:{place}" if kind == "memory" else f"{kind}://{quote(place)}"
+    if kind == "memory":
+        return f"memory:{place}"
+    drive = _hardware(url)
+    return f"{kind}://{quote(place)}" + (f"?{drive.query}" if drive is not None else "")
 
 
 def medium_of(url: str) -> str:
     """Return what ``StorageProfile.medium`` is for a store at ``url``."""
-    return {"file": "disk", TAPE_IMAGE: "tape", "memory": "memory"}[_parts(url)[0]]
+    kind = _parts(url)[0]
+    return "tape" if kind in TAPES else {"file": "disk", "memory": "memory"}[kind]
 
 
 def open_store(url: str, *, store_id: str, profile: StorageProfile, reserve: int = disk.RESERVE) -> StorageBackend:
@@ -47,8 +55,8 @@ def open_store(url: str, *, store_id: str, profile: StorageProfile, reserve: int
     opened: StorageBackend
     if kind == "file":
         opened = disk.DiskBackend(place, store_id=store_id, profile=profile, reserve=reserve)
-    elif kind == TAPE_IMAGE:
-        opened = _tape(place, store_id=store_id, profile=profile, reserve=reserve)
+    elif kind in TAPES:
+        opened = _tape(url, store_id=store_id, profile=profile, reserve=reserve)
     else:
         opened = MemoryBackend(_shelf(place), store_id=store_id, profile=profile, place=checked_url(url))
     wrap = _wraps.get(checked_url(url))
@@ -76,7 +84,7 @@ def initialise_store(url: str, store_id: str, cartridges: Cartridges | None = No
         CartridgesError: so many cannot be made, or this is no store on tape.
     """
     kind, place = _parts(url)
-    if cartridges is not None and kind != TAPE_IMAGE:
+    if cartridges is not None and kind not in TAPES:
         raise CartridgesError(place=url, reason="only a store on tape has cartridges")
     if kind == "file":
         disk.initialise(place, store_id)
@@ -86,6 +94,12 @@ def initialise_store(url: str, store_id: str, cartridges: Cartridges | None = No
 
         tape.initialise(place, store_id, cartridges)
         disk.initialise(_staging(place), store_id)
+        return
+    drive = _hardware(url)
+    if drive is not None:
+        from storage_backends.tape import station  # noqa: PLC0415 - the others do without it
+
+        station.initialise(place, store_id, drive, cartridges)
         return
     shelf = _shelf(place)
     if shelf.store_id not in {None, store_id}:
@@ -100,15 +114,39 @@ def stored_id(url: str) -> str | None:
         from storage_backends.tape import place as tape  # noqa: PLC0415 - the others do without it
 
         return tape.stored_id(place)
+    if kind in KINDS:
+        from storage_backends.tape import station  # noqa: PLC0415 - the others do without it
+
+        return station.stored_id(place)
     return disk.stored_id(place) if kind == "file" else _shelf(place).store_id
 
 
-def _tape(place: str, *, store_id: str, profile: StorageProfile, reserve: int) -> StorageBackend:
-    from storage_backends.tape import place as tape  # noqa: PLC0415 - the others do without it
-    from storage_backends.tape.backend import TapeBackend  # noqa: PLC0415 - the same
+def adopted(url: str, expected: str = "") -> str | None:
+    """Make a folder beside real drives anew, as the store whose cartridges they have; return which that is.
 
+    None if they have none (of the ``expected`` store, if one is), or if this is another kind of place.
+
+    Raises:
+        StoreRefusesError: the cartridges are of several stores, or something else lies in the folder.
+        TapeError: the drive or the changer cannot be used.
+    """
+    drive = _hardware(url)
+    if drive is None:
+        return None
+    from storage_backends.tape import station  # noqa: PLC0415 - the others do without it
+
+    return station.adopted(_parts(url)[1], drive, expected)
+
+
+def _tape(url: str, *, store_id: str, profile: StorageProfile, reserve: int) -> StorageBackend:
+    from storage_backends.tape import place as tape  # noqa: PLC0415 - the others do without it
+    from storage_backends.tape import station  # noqa: PLC0415 - the same
+    from storage_backends.tape.backend import TapeBackend, TapePlace  # noqa: PLC0415 - the same
+
+    place, drive = _parts(url)[1], _hardware(url)
+    home: TapePlace = tape.ImageFolder(place, store_id) if drive is None else station.Station(place, store_id, drive)
     staging = disk.DiskBackend(_staging(place), store_id=store_id, profile=profile, reserve=reserve)
-    return SelfRecalling(TapeBackend(tape.ImageFolder(place, store_id), staging, profile=profile))
+    return SelfRecalling(TapeBackend(home, staging, profile=profile))
 
 
 def _staging(place: str) -> str:
@@ -126,15 +164,28 @@ def _parts(url: str) -> tuple[str, str]:
         parts = urlsplit(url)
     except ValueError as error:
         raise BadUrlError(url=url, reason=str(error)) from error
-    if parts.query or parts.fragment:
+    if (parts.query and parts.scheme not in KINDS) or parts.fragment:
         raise BadUrlError(url=url, reason="it has a ? or # (write %3F or %23 for a letter of a name)")
     if parts.scheme == "memory" and not parts.netloc:
         return "memory", parts.path
-    if parts.scheme not in {"file", TAPE_IMAGE}:
+    if parts.scheme not in {"file", *TAPES}:
         raise BadUrlError(url=url, reason="its kind is not known")
     if parts.netloc not in {"", "localhost"}:
         raise BadUrlError(url=url, reason="it names another machine, or the path is not absolute")
+    if parts.scheme in KINDS:
+        _hardware(url)
     return parts.scheme, _path(url, parts.path)
+
+
+def _hardware(url: str) -> Hardware | None:
+    """Return the drive and the changer that a URL names; None if it is of another kind."""
+    parts = urlsplit(url)
+    if parts.scheme not in KINDS:
+        return None
+    try:
+        return hardware_of(parts.scheme, parts.query)
+    except BadAddressError as error:
+        raise BadUrlError(url=url, reason=str(error)) from error
 
 
 def _path(url: str, quoted: str) -> str:

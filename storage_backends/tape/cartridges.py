@@ -11,6 +11,9 @@ BARCODE = re.compile(r"[A-Z0-9]{8}")
 IMAGE = "IM"
 """The kind of medium of an image; no LTO generation is called so."""
 
+HAND = "HL"
+"""The kind of medium on the label of a cartridge that has no barcode: it is known by its label alone."""
+
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
@@ -22,16 +25,20 @@ class CartridgesError(StorageError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cartridges:
-    """How many cartridges a store is to have, what each takes (bytes), and what their labels say of the repository."""
+    """How many cartridges a store is to have, what each takes (bytes), and what their labels say of the repository.
+
+    What a real cartridge takes is not ours to say. ``as_there_are`` is content with fewer, if nobody asked for so many.
+    """
 
     count: int = 3
+    as_there_are: bool = False
     capacity: int = 12 << 30
     repository: str = ""
     written: str = ""
 
 
-def barcode_of(store: str, number: int) -> str:
-    """Return the barcode of the image ``number`` of a store: three letters of the store's own, and three digits."""
+def barcode_of(store: str, number: int, kind: str = IMAGE) -> str:
+    """Return the barcode of cartridge ``number`` of a store: three letters of the store's own, and three digits."""
     seed = int.from_bytes(store.encode()[-12:], "big")
     letters = "".join(_LETTERS[seed // len(_LETTERS) ** place % len(_LETTERS)] for place in range(3))
-    return f"{letters}{number:03d}{IMAGE}"
+    return f"{letters}{number:03d}{kind}"

@@ -24,6 +24,8 @@ from storage_backends.tape.scsi import ElementKind, ElementStatus, Key, Transpor
 MOVING = 600
 """Seconds that a move may take."""
 
+UNKNOWN = "?"
+"""The barcode of a cartridge that a person put in and whose label says none."""
 CLEANING = "CLN"
 """What the barcodes of cleaning cartridges begin with (IBM and HPE LTO label specifications): never loaded by us."""
 
@@ -168,7 +170,7 @@ class HandLoaded:
         self._used, self._barcode = False, ""
 
     def _read(self) -> str:
-        """Return the barcode on the label of the cartridge in the drive; "?" if it is blank, or not one of ours."""
+        """Return the barcode on the label of the cartridge in the drive; ``UNKNOWN`` if that is none of ours."""
         try:
             self._drive.check_ready()
         except NotReadyError:
@@ -176,8 +178,8 @@ class HandLoaded:
         try:
             return label_of(self._drive).barcode
         except NoLabelError:
-            return "?"
+            return UNKNOWN
         except DriveOfflineError:
             raise
         except TapeError:
-            return "?"
+            return UNKNOWN

@@ -199,6 +199,10 @@ class TapeDrive(Protocol):
         """Bring what is written to the medium and give the cartridge up."""
         ...
 
+    def close(self) -> None:
+        """Let others have the drive; the cartridge stays where it is."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Element:
@@ -220,4 +224,8 @@ class TapeChanger(Protocol):
 
     def move(self, source: int, destination: int) -> None:
         """Move the cartridge from one element to another."""
+        ...
+
+    def close(self) -> None:
+        """Let others have the changer."""
         ...

@@ -230,6 +230,9 @@ class ImageDrive:
                 return Reach.HOST_CACHE
             return depth_of(self._file).through_cache
 
+    def close(self) -> None:
+        """Keep the cartridge: nobody else wants this drive."""
+
     def unload(self) -> None:
         """Sync the file; ``remove`` then takes the cartridge out."""
         self.check_ready()
@@ -348,3 +351,6 @@ class FolderChanger:
         else:
             self._drive.remove()
             self._loaded = ""
+
+    def close(self) -> None:
+        """Keep the cartridge in the drive."""

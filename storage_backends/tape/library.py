@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from storage_backends.errors import StorageError
+from storage_backends.tape.claim import Claim
 from storage_backends.tape.directory import TapeFile
 from storage_backends.tape.drive import (
     RECORD,
@@ -16,8 +17,10 @@ from storage_backends.tape.drive import (
     DuplicateBarcodeError,
     Element,
     ForeignCartridgeError,
+    MediumChangedError,
     MediumError,
     NoLabelError,
+    NotReadyError,
     Place,
     TapeChanger,
     TapeDrive,
@@ -31,9 +34,12 @@ from storage_backends.tape.noted import Condition, Noted
 class Library:
     """Safe for threads; whoever uses the drive holds ``lock`` (by ``using``)."""
 
-    def __init__(self, place: str, drive: TapeDrive, changer: TapeChanger, *, store_id: str, lock_file: str) -> None:
+    def __init__(
+        self, place: str, drive: TapeDrive, changer: TapeChanger, *, store_id: str, lock_file: str, claim: str = ""
+    ) -> None:
         self.place, self.drive = place, drive
         self._changer, self._store_id, self._lock_file = changer, store_id, lock_file
+        self._claim = Claim(claim)
         self._lock = threading.RLock()
         self._owned = -1
         self._mounted: Label | None = None
@@ -55,11 +61,17 @@ class Library:
                     self.mount(barcode)
                 self._at = self._last = None
                 yield self.drive
-            except DriveOfflineError:
+            except (DriveOfflineError, MediumChangedError):
                 self._mounted = None
                 raise
             finally:
                 self._at = self._last = None
+
+    @property
+    def in_drive(self) -> str:
+        """The barcode of the cartridge in the drive, as its label said; empty if nobody mounted one."""
+        mounted = self._mounted
+        return "" if mounted is None else mounted.barcode
 
     def barcodes(self) -> list[str]:
         """Return the barcodes of the cartridges in the library."""
@@ -124,7 +136,9 @@ class Library:
             if drive.barcode:
                 with suppress(TapeError):
                     self.drive.unload()
-                free = next(one for one in elements if not one.is_drive and not one.barcode)
+                free = next((one for one in elements if not one.is_drive and not one.barcode), None)
+                if free is None:
+                    raise NotReadyError(place=self.place, reason=f"no slot is free for {drive.barcode}")
                 self._changer.move(drive.address, free.address)
             return drive.barcode
 
@@ -165,7 +179,7 @@ class Library:
                     self.drive.locate(Place(block, file.file, record))
                 self._at = self._last = None
                 data = self.drive.read(RECORD)
-            except DriveOfflineError:
+            except (DriveOfflineError, MediumChangedError):
                 self._mounted = None
                 raise
             except MediumError:
@@ -183,11 +197,16 @@ class Library:
                 with suppress(TapeError):
                     self.drive.unload()
             self._mounted = None
+            self.drive.close()
+            self._changer.close()
+            self._claim.release()
             if self._owned >= 0:
                 os.close(self._owned)
                 self._owned = -1
 
     def _own(self) -> None:
+        if not self._claim.take():
+            raise DriveBusyError(place=self.place)
         if self._owned >= 0:
             return
         try:

@@ -31,6 +31,9 @@ class ImageFolder:
     A folder with nothing but cartridges of the store is the store too: that is how they come out of a fire.
     """
 
+    shares_disk = True
+    """The cartridges lie on the disk that the staging is on."""
+
     def __init__(self, place: str, store_id: str) -> None:
         self.place, self._store_id = place, store_id
         self.drive = ImageDrive(place)
@@ -47,7 +50,7 @@ class ImageFolder:
     def check(self) -> None:
         """Raise ``StoreUnavailableError`` unless the folder is there and is the store."""
         try:
-            found = _read_marker(self.place)
+            found = read_marker(self.place)
         except OSError as error:
             raise StoreUnavailableError(place=self.place, reason=error.strerror or str(error)) from error
         if found is not None:
@@ -131,7 +134,7 @@ def _in_drive(place: str, barcode: str, *, counting: bool) -> Iterator[ImageDriv
 def stored_id(place: str) -> str | None:
     """Return which store the folder is, by its marker or by the labels of its cartridges; None if it is none."""
     try:
-        found = _read_marker(place)
+        found = read_marker(place)
     except NotADirectoryError:
         return None
     except OSError as error:
@@ -141,7 +144,8 @@ def stored_id(place: str) -> str | None:
     return next((label.store for label in labels_in(place)), None)
 
 
-def _read_marker(place: str) -> str | None:
+def read_marker(place: str) -> str | None:
+    """Return which store the marker in a folder says; None if there is no marker, ``OSError`` if it cannot be read."""
     try:
         file = os.open(os.path.join(place, MARKER_KEY), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -172,12 +176,12 @@ def initialise(place: str, store_id: str, cartridges: Cartridges | None) -> None
         others = [name for name in os.listdir(place) if name not in _OTHERS and not name.endswith((TAPE, SETTINGS))]
         if found is None and (others or barcodes_in(place)):
             raise StoreRefusesError(place=place, reason="the folder is not empty and is not a store")
-        _write_once(os.path.join(place, LOCK), b"")
+        write_once(os.path.join(place, LOCK), b"")
         if cartridges is not None:
             _label(place, store_id, cartridges)
         _note_cartridges(place, store_id)
         marker = {"format": 1, "mocban": "tape store", "store": store_id}
-        _write_once(os.path.join(place, MARKER_KEY), json.dumps(marker).encode() + b"\n")
+        write_once(os.path.join(place, MARKER_KEY), json.dumps(marker).encode() + b"\n")
     except OSError as error:
         raise StoreRefusesError(place=place, reason=error.strerror or str(error)) from error
 
@@ -207,7 +211,7 @@ def _note_cartridges(place: str, store_id: str) -> None:
         home.library.close()
 
 
-def _write_once(path: str, data: bytes) -> None:
+def write_once(path: str, data: bytes) -> None:
     """Write a small file durably, in one step, unless it is there."""
     if os.path.exists(path):
         return
