@@ -124,7 +124,7 @@ def rebuild_from(url: str, path: str, world: World, *, kit: str = "") -> Rebuilt
     path, url = os.path.abspath(path), locations.checked_url(url)
     if os.path.isdir(path) and os.listdir(path):
         raise RepositoryExistsError(place=path, reason="a folder that is not empty")
-    store_id = locations.stored_id(url)
+    store_id = locations.stored_id(url) or locations.adopted(url)
     if store_id is None:
         raise NothingToRebuildError(place=url, reason="there is no store")
     profile = StorageProfile(medium=locations.medium_of(url), site="")
