@@ -100,6 +100,7 @@ def initialise_store(url: str, store_id: str, cartridges: Cartridges | None = No
         from storage_backends.tape import station  # noqa: PLC0415 - the others do without it
 
         station.initialise(place, store_id, drive, cartridges)
+        disk.initialise(_staging(place), store_id)
         return
     shelf = _shelf(place)
     if shelf.store_id not in {None, store_id}:
@@ -135,7 +136,11 @@ def adopted(url: str, expected: str = "") -> str | None:
         return None
     from storage_backends.tape import station  # noqa: PLC0415 - the others do without it
 
-    return station.adopted(_parts(url)[1], drive, expected)
+    place = _parts(url)[1]
+    store_id = station.adopted(place, drive, expected)
+    if store_id is not None:
+        disk.initialise(_staging(place), store_id)
+    return store_id
 
 
 def _tape(url: str, *, store_id: str, profile: StorageProfile, reserve: int) -> StorageBackend:

@@ -7,7 +7,6 @@ import json
 import os
 from contextlib import AbstractContextManager, closing, suppress
 
-from storage_backends import disk
 from storage_backends.backend import MARKER_KEY
 from storage_backends.errors import StoreRefusesError, StoreUnavailableError
 from storage_backends.tape.cartridges import BARCODE, HAND, Cartridges, CartridgesError, barcode_of
@@ -202,7 +201,6 @@ def initialise(place: str, store_id: str, hardware: Hardware, cartridges: Cartri
             else:
                 station.directory(writable=True).close()
         marker = {"format": 1, "mocban": "tape store", "store": store_id}
-        disk.initialise(os.path.join(place, STAGING), store_id)
         write_once(os.path.join(place, MARKER_KEY), json.dumps(marker).encode() + b"\n")
     except OSError as error:
         raise StoreRefusesError(place=place, reason=error.strerror or str(error)) from error
