@@ -1,17 +1,17 @@
 """Packages as they lie on the stores: find a version, read its manifest, open an object from any copy that is right."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import CopyRow, CopyState, ManifestRow, PackageRow, PackRow, VersionRow
 from preservation.fixity import CHUNK, Fixity, FixityMismatchError, expecting, measure
-from preservation.manifest import Line, parse
+from preservation.manifest import FileLine, Line, parse
 from preservation.packs.layout import pack_key
 from preservation.stores import Store
-from storage_backends.backend import Reader, Recalling, Source
+from storage_backends.backend import OnCartridges, Reader, Recalling, Source
 from storage_backends.errors import MocbanError, StorageError, marked
 
 LINE_LIMIT = 1 << 20
@@ -48,6 +48,17 @@ def manifest_row(view: View, row: VersionRow) -> ManifestRow | None:
     return None
 
 
+class Taking(Protocol):
+    """Something that takes in the bytes of an object, in order."""
+
+    def take(self, data: bytes) -> None:
+        """Take in the next bytes."""
+        ...
+
+
+T = TypeVar("T", bound=Taking)
+
+
 @dataclass(frozen=True, slots=True)
 class _Place:
     pack: PackRow
@@ -56,10 +67,13 @@ class _Place:
 
 
 def _copies(view: View, stores: Sequence[Store], pack: PackRow) -> list[Store]:
-    """Return the stores with a copy, those last seen good first."""
+    """Return the stores with a copy, those last seen good first, and of these disks before tapes."""
     states = {row.store: row.state for row in rows.every(view, CopyRow, pack.pack)}
     holders = [store for store in stores if store.row.store in states]
-    return sorted(holders, key=lambda store: states[store.row.store] != CopyState.GOOD)
+    return sorted(
+        holders,
+        key=lambda store: (states[store.row.store] != CopyState.GOOD, isinstance(store.backend, OnCartridges)),
+    )
 
 
 def _open_range(store: Store, place: _Place) -> Reader:
@@ -111,6 +125,32 @@ def object_pieces(view: View, stores: Sequence[Store], fonds: str, digest: str, 
                 yield data
         except FixityMismatchError as error:
             raise NoGoodCopyError(what=f"blake3:{digest}", reason="it changed while it was read") from error
+
+
+def object_once(view: View, stores: Sequence[Store], fonds: str, line: FileLine, take: Callable[[], T]) -> T:
+    """Give the bytes of a file to a fresh ``take()``, copy by copy, until they are right; each copy is read once.
+
+    What is returned has taken the right bytes; the ones before it have taken bytes that are not to be believed.
+
+    Raises:
+        NoGoodCopyError: no copy gives the right bytes.
+    """
+    fixity, what, reasons = Fixity(line.size, line.blake3), f"blake3:{line.blake3}", []
+    for location in rows.locations(view.get(rows.object_key(fonds, line.blake3))):
+        pack = rows.one(view, PackRow, location.pack)
+        if pack is None:
+            continue
+        for store in _copies(view, stores, pack):
+            taking = take()
+            try:
+                with _open_range(store, _Place(pack, location.offset, location.size)) as reader:
+                    source = expecting(reader, fixity, what=what)
+                    while data := source.read(CHUNK):
+                        taking.take(data)
+                return taking
+            except (StorageError, FixityMismatchError) as error:
+                reasons.append(f"{store.name}: {error}")
+    raise NoGoodCopyError(what=what, reason="; ".join(reasons) or "no pack holds it")
 
 
 def manifest_lines(view: View, stores: Sequence[Store], row: VersionRow) -> Iterator[bytes]:

@@ -180,12 +180,17 @@ class OpenPart:
         """How many groups of rows it has."""
         return int(self._file.num_row_groups)
 
-    def may_hold(self, group: int, column: str, value: str) -> bool:
-        """Tell whether a group can hold a row in which a text column has this value."""
+    def between(self, group: int, column: str) -> tuple[str, str]:
+        """Return the least and the greatest value of a text column in a group, or what lies beyond them."""
         statistics = self._file.metadata.row_group(group).column(self._places[column]).statistics
         if statistics is None or not statistics.has_min_max:
-            return True
-        return bool(statistics.min <= value <= statistics.max)
+            return "", "\U0010ffff"
+        return statistics.min, statistics.max
+
+    def may_hold(self, group: int, column: str, value: str) -> bool:
+        """Tell whether a group can hold a row in which a text column has this value."""
+        least, greatest = self.between(group, column)
+        return least <= value <= greatest
 
     def rows(self, group: int) -> list[tuple[Value, ...]]:
         """Return the rows of a group; raises ``PartMissingError``."""

@@ -20,7 +20,7 @@ TOOLS = "format tools"
 MOST_MOVES = 5_000
 """Different moves from one format to another that are counted by name; the others are counted together."""
 
-OTHER_MOVES = "other other"
+OTHER_MOVES = "other -> other"
 
 
 class Detail(Protocol):
@@ -69,7 +69,7 @@ class ReidentificationRow(Row):
     unreached: int = 0
     conflicts: int = 0
     moves: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    """How many files went from one answer to another: ``unidentified fmt/1756``."""
+    """How many files went from one answer to another: ``unidentified -> fmt/1756``."""
     events: int = 0
     """Events of it that changed something."""
     last: int = 0
