@@ -26,7 +26,8 @@ class Scope:
     """What an audit looks at, how deep, and how much of it.
 
     Days, seconds, bytes; names of stores, codes of fonds, packages; the grade of evidence; a sample as ``sampling``
-    reads it (``100`` copies, ``5%``). ``copies`` names single copies, as ``PACK/STORE`` with the identifiers of both.
+    reads it (``100`` copies, ``5%``), and beside it the first and last ``ends`` packs of each cartridge. ``copies``
+    names single copies, as ``PACK/STORE`` with the identifiers of both.
     """
 
     max_age_days: int | None = None
@@ -38,6 +39,7 @@ class Scope:
     copies: tuple[str, ...] = ()
     grade: Grade = Grade.BYTES
     sample: str = ""
+    ends: int = 0
 
     @property
     def is_everything(self) -> bool:
@@ -48,6 +50,11 @@ class Scope:
     def sweeps(self) -> bool:
         """Whether everything beside the packs is looked at as well: sidecars, evidence, what does not belong."""
         return self.grade is Grade.BYTES and not (self.fonds or self.packages or self.copies or self.sample)
+
+    @property
+    def passes(self) -> bool:
+        """Whether every byte on whole stores is asked for, so that cartridges are read from end to end."""
+        return self.sweeps and self.max_age_days is None and self.bytes is None
 
 
 @dataclass(slots=True)

@@ -26,7 +26,7 @@ from preservation.checking import Grade
 from preservation.evidence import push
 from preservation.housekeeping import clean
 from preservation.ledger.events import EventType, Outcome, time_text
-from preservation.replication import Replicated, replicate, short_packs, wanting
+from preservation.replication import Replicated, is_due, replicate, short_packs, wanting
 from preservation.repository import Repository
 from preservation.stores import all_open, attached, opened
 from preservation.windows import windows_of
@@ -143,14 +143,17 @@ def _lacks_copies(repository: Repository, watch: Watch) -> bool:
     if watch.rests("replicate", repository):
         return False
     with repository.reading() as view:
-        if short_packs(repository, view) or any(wanting(view, row) for row in attached(view)):
+        lacking = [(row, wanting(view, row)) for row in attached(view)]
+        if any(is_due(repository, row, packs) for row, packs in lacking):
+            return True
+        if short_packs(repository, view) and not any(packs for _, packs in lacking):
             return True
     watch.rest("replicate", repository, LOOK_AGAIN)
     return False
 
 
 def _replicate(repository: Repository, watch: Watch) -> Result:
-    return replicate(repository, watch.goes_on)
+    return replicate(repository, watch.goes_on, gathering=True)
 
 
 def _has_slices(repository: Repository, watch: Watch) -> bool:

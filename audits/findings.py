@@ -19,6 +19,7 @@ class Code(StrEnum):
     COPY_DAMAGED = "copy-damaged"
     COPY_MISSING = "copy-missing"
     COPY_UNREADABLE = "copy-unreadable"
+    CARTRIDGE_DIFFERS = "cartridge-differs"
     READ_UNSTABLE = "read-unstable"
     ITEM_UNEXPECTED = "item-unexpected"
     OBJECTS_LOST = "objects-lost"
@@ -40,6 +41,7 @@ class Code(StrEnum):
 
 
 SEVERITY = {
+    Code.CARTRIDGE_DIFFERS: Severity.WARNING,
     Code.GENERATION_CHANGED: Severity.WARNING,
     Code.READ_UNSTABLE: Severity.WARNING,
     Code.UNDER_REPLICATED: Severity.WARNING,
@@ -71,6 +73,7 @@ MEANING = {
     Code.VERIFICATION_OVERDUE: marked("copies were not verified for longer than the policy allows"),
     Code.VERIFICATION_FORECAST: marked("copies will not be verified in time if all goes on as it does"),
     Code.SCHEDULER_STOPPED: marked("nobody audits: the service has not been at work"),
+    Code.CARTRIDGE_DIFFERS: marked("what is on a cartridge is not what its directory or its index says"),
 }
 """What each code means, in one clause."""
 
@@ -115,6 +118,11 @@ CAUSES = {
         marked("the store is slow for what it holds and is given"),
     ),
     Code.SCHEDULER_STOPPED: (marked("the service was down"), marked("a piece of its work hangs on a store")),
+    Code.CARTRIDGE_DIFFERS: (
+        marked("a flush was interrupted"),
+        marked("somebody else wrote on the cartridge"),
+        marked("the directory of the cartridges is out of a backup"),
+    ),
 }
 """What each code may come from, the likeliest first."""
 
@@ -140,6 +148,7 @@ NEXT = {
     Code.VERIFICATION_OVERDUE: "audit --max-age=30 --store={store}",
     Code.VERIFICATION_FORECAST: "status",
     Code.SCHEDULER_STOPPED: "serve --once",
+    Code.CARTRIDGE_DIFFERS: "replicate",
 }
 """What to run next, when the cause is removed: words of a command, in which names stand for a finding's fields.
 

@@ -18,8 +18,9 @@ from audits.findings import Code, Finding
 from audits.healing import CODES, heal
 from audits.incidents import follow
 from audits.inventory import examined, is_due
+from audits.passing import read_whole
 from audits.sampling import Sample, SampleGradeError, size_of
-from audits.selection import Run, as_they_lie, expected, opened, pass_over, reading_order, sample_of
+from audits.selection import Run, as_they_lie, ends_of, expected, opened, pass_over, reading_order, sample_of
 from audits.sweep import sweep
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
@@ -34,6 +35,7 @@ from preservation.replication import short_packs
 from preservation.repository import Repository
 from preservation.stopping import StoppedError
 from preservation.stores import Store, all_open, attached, sharings
+from storage_backends.backend import OnCartridges
 
 __all__ = ["Coverage", "Report", "Scope", "audit", "repair_named"]
 
@@ -83,18 +85,28 @@ class _Audit:
         return ""
 
     def check_store(self, store: Store, copies: Sequence[Wanted]) -> None:
-        """Look at the copies of one store, in order."""
+        """Look at the copies of one store, in order; cartridges are read whole where everything is asked for."""
+        if self.scope.passes and not self.run.resumed and isinstance(store.backend, OnCartridges):
+            self.findings += read_whole(
+                store,
+                copies,
+                take=lambda wanted: self._take(wanted, store),
+                note=lambda wanted, seen: self._noted(store, wanted, seen),
+                stopped=lambda: bool(self.budget_reason()),
+            )
         for wanted in copies:
             if not self._take(wanted, store):
                 continue
             backend = store.backend
             assert backend is not None
             look = _LOOKS[self.scope.grade]
-            seen = look(backend, wanted.pack.fonds, Fixity(wanted.pack.size, wanted.pack.pack))
-            self._note(store, wanted, seen, self.scope.grade)
-            self.told(1, seen.read)
-            if seen.verdict in _SUSPICIOUS:
-                self._check_others(wanted)
+            self._noted(store, wanted, look(backend, wanted.pack.fonds, Fixity(wanted.pack.size, wanted.pack.pack)))
+
+    def _noted(self, store: Store, wanted: Wanted, seen: Seen) -> None:
+        self._note(store, wanted, seen, self.scope.grade)
+        self.told(1, seen.read)
+        if seen.verdict in _SUSPICIOUS:
+            self._check_others(wanted)
 
     def _take(self, wanted: Wanted, store: Store) -> bool:
         """Tell whether the copy is to be looked at now; note why if it is not."""
@@ -221,7 +233,7 @@ def audit(
             wanted = expected(view, scope, stores)
         run = opened(repository, scope, wanted, position)
         work = _Audit(repository, scope, told, stores, run, wanted, findings=findings)
-        pass_over(scope, run, wanted, repository.ledger.records(run.opened_event))
+        pass_over(scope, run, wanted, repository.ledger.records(run.opened_event), ends_of(scope, stores, wanted))
         chosen = [store for store in stores if not scope.stores or store.name in scope.stores]
         _check_all(work, chosen)
         coverage = _accounted(work)

@@ -27,6 +27,9 @@ AGES = ((365.25, "0-1"), (5 * 365.25, "1-5"))
 
 OLDEST = "5-"
 
+ENDS = "ends"
+"""The code of the stratum of the first and last packs of cartridges; all of them are looked at."""
+
 _ASKED = re.compile(r"([0-9]{1,12})|([0-9]{1,3}(?:\.[0-9]{1,6})?)%")
 _WHOLE = 100
 

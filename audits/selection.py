@@ -3,12 +3,13 @@
 import dataclasses
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from audits.coverage import Scope, Wanted, expected_root
-from audits.sampling import Sample, Stratum, age_of, allotted, draw, size_of
+from audits.passing import by_cartridge
+from audits.sampling import ENDS, Sample, Stratum, age_of, allotted, draw, size_of
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import CopyRow, PackRow, RunRow
@@ -17,7 +18,7 @@ from preservation.ledger.events import EventType, Record, time_text
 from preservation.packs.layout import pack_key
 from preservation.repository import Repository
 from preservation.stores import Store
-from storage_backends.backend import Ordered, Reach
+from storage_backends.backend import OnCartridges, Ordered, Reach
 from storage_backends.errors import StorageError
 
 NOT_SAMPLED = "not-sampled"
@@ -100,10 +101,32 @@ def _unfinished(repository: Repository, scope: str) -> RunRow | None:
         return next((row for row in rows.every(view, RunRow) if row.scope == scope and row.opened >= oldest), None)
 
 
-def pass_over(scope: Scope, run: Run, wanted: Sequence[Wanted], records: Iterator[Record]) -> None:
+def ends_of(scope: Scope, stores: Sequence[Store], wanted: Sequence[Wanted]) -> set[tuple[str, str]]:
+    """Return the (pack, store) of the first and last packs of each cartridge, if the sample is to have them."""
+    found: set[tuple[str, str]] = set()
+    for store in stores if scope.sample and scope.ends else ():
+        if not isinstance(store.backend, OnCartridges):
+            continue
+        try:
+            groups = by_cartridge(store.backend, [one for one in wanted if one.copy.store == store.row.store])
+        except StorageError:  # each look will say so
+            continue
+        for barcode, copies in groups.items():
+            ends = [*copies[: scope.ends], *copies[-scope.ends :]] if barcode else []
+            found.update((one.copy.pack, one.copy.store) for one in ends)
+    return found
+
+
+def pass_over(
+    scope: Scope,
+    run: Run,
+    wanted: Sequence[Wanted],
+    records: Iterator[Record],
+    ends: Collection[tuple[str, str]] = (),
+) -> None:
     """Note what this run saw right before it was stopped, and what is passed over as young or not drawn.
 
-    ``records`` are those of the ledger since the run began.
+    ``records`` are those of the ledger since the run began; ``ends`` are (pack, store) that are drawn in any case.
     """
     seen = _seen_right(run, scope, records) if run.resumed else {}
     oldest = ""
@@ -124,7 +147,7 @@ def pass_over(scope: Scope, run: Run, wanted: Sequence[Wanted], records: Iterato
         for one in population:
             one.skipped, one.taken = NO_PROVIDER, True
     elif scope.sample:
-        _draw(scope.sample, run, population)
+        _draw(scope.sample, run, population, ends)
 
 
 def _seen_right(run: Run, scope: Scope, records: Iterator[Record]) -> dict[tuple[str, str], Seen]:
@@ -145,12 +168,16 @@ def _seen_right(run: Run, scope: Scope, records: Iterator[Record]) -> dict[tuple
     return found
 
 
-def _draw(asked: str, run: Run, population: list[Wanted]) -> None:
+def _draw(asked: str, run: Run, population: list[Wanted], ends: Collection[tuple[str, str]]) -> None:
+    """Draw the sample; the ends of cartridges are strata of their own, which are looked at as a whole."""
     strata: dict[str, list[Wanted]] = defaultdict(list)
     for one in population:
-        one.stratum = f"{one.copy.store} {age_of(one.copy.written, run.opened)}"
+        is_end = (one.copy.pack, one.copy.store) in ends
+        one.stratum = f"{one.copy.store} {ENDS if is_end else age_of(one.copy.written, run.opened)}"
         strata[one.stratum].append(one)
-    numbers = allotted(size_of(asked, len(population)), {name: len(copies) for name, copies in strata.items()})
+    others = {name: len(copies) for name, copies in strata.items() if not name.endswith(f" {ENDS}")}
+    numbers = allotted(size_of(asked, sum(others.values())), others)
+    numbers |= {name: len(copies) for name, copies in strata.items() if name not in others}
     for name, copies in strata.items():
         copies.sort(key=lambda one: draw(run.run, one.copy.pack, one.copy.store))
         for place, one in enumerate(copies):
@@ -195,8 +222,18 @@ def sample_of(wanted: Sequence[Wanted], stores: Sequence[Store]) -> Sample:
 
 
 def as_they_lie(scope: Scope, store: Store, copies: list[Wanted]) -> list[Wanted]:
-    """Return the copies in the order of the medium, where all are read anyway: then none is more urgent."""
-    if scope.sample or scope.seconds is not None or scope.bytes is not None or not isinstance(store.backend, Ordered):
+    """Return the copies in the order of the medium, where all are read anyway: then none is more urgent.
+
+    Cartridges come one after the other in any case, the one longest unread first; but a sample that may be cut short
+    is read as it was drawn.
+    """
+    is_cut = scope.seconds is not None or scope.bytes is not None
+    if isinstance(store.backend, OnCartridges) and not (scope.sample and is_cut):
+        try:
+            return [one for group in by_cartridge(store.backend, copies).values() for one in group]
+        except StorageError:  # each look will say so
+            return copies
+    if scope.sample or is_cut or not isinstance(store.backend, Ordered):
         return copies
     by_key = {pack_key(one.pack.fonds, one.pack.pack): one for one in copies}
     try:

@@ -16,7 +16,7 @@ from preservation.repair import sidecar
 from preservation.repository import Repository
 from preservation.sidecars import blocks_name, index_name
 from preservation.stores import Store
-from storage_backends.backend import StorageBackend
+from storage_backends.backend import Ordered, StorageBackend
 from storage_backends.errors import KeyMissingError, ReadFailureError, StorageError
 
 SIDECAR = re.compile(r"indexes/[^/]+/[0-9a-f]{2}/([0-9a-f]{64})\.(jsonl|blocks)")
@@ -124,6 +124,9 @@ def _sidecars(
         packs = [row for row in rows.every(view, PackRow) if row.pack in held and row.state in rows.EXPECTED_STATES]
     backends = [one.backend for one in stores if one.backend is not None]
     findings = []
+    if isinstance(backend, Ordered):
+        keys = {layout.index_key(pack.fonds, pack.pack): pack for pack in packs}
+        packs = [keys[key] for key in backend.in_order([*keys])]
     for pack in packs:
         for kind, key, wanted in (
             ("index", layout.index_key(pack.fonds, pack.pack), pack.index_blake3),

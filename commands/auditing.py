@@ -76,6 +76,13 @@ def _sample(text: str) -> str:
     help=_("What a verdict rests on: existence and size, a digest by the store's provider, bytes read by us."),
 )
 @click.option("--sample", metavar="N|P%", type=_sample, help=_("Read only so many copies, drawn at random (300, 5%)."))
+@click.option(
+    "--ends",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    help=_("With --sample: read the first and last N packs of each cartridge as well."),
+)
 @click.option("--repair/--no-repair", default=True, show_default=True, help=_("Heal what is wrong."))
 @json_option
 @click.pass_obj
@@ -90,6 +97,7 @@ def audit_command(
     ids: tuple[str, ...],
     grade: str,
     sample: str | None,
+    ends: int,
     repair: bool,
     as_json: bool,
 ) -> int:
@@ -107,6 +115,7 @@ def audit_command(
         packages=ids,
         grade=Grade(grade),
         sample=sample or "",
+        ends=ends if sample else 0,
     )
     scope = _checked(repository, asked)
     with call.stoppable(), progress(_("Audit"), lambda: _bytes_to_read(repository, scope)) as told:
@@ -300,7 +309,11 @@ def _tell_sample(sample: "Sample") -> None:
         say(marked("Of the sample, copies that could not be read, counted as bad: {count}"), count=sample.unreadable)
     for one in sample.strata:
         text = filled(
-            marked("{store}, written {age} years ago: {bad} bad of {looked}, out of {population}; at most {percent} %"),
+            marked("{store}, ends of cartridges: {bad} bad of {looked}, out of {population}; at most {percent} %")
+            if one.age == "ends"
+            else marked(
+                "{store}, written {age} years ago: {bad} bad of {looked}, out of {population}; at most {percent} %"
+            ),
             store=one.store,
             age=one.age,
             bad=one.bad,

@@ -1,13 +1,17 @@
 """Replication: every pack on every store, verified at both ends; catches up with stores that were away or are new."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
 
+from preservation.cartridges import Purpose, note
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import CopyRow, CopyState, PackRow, PackState, StoreRow, VersionRow
 from preservation.evidence import push
+from preservation.fetching import tape_places
 from preservation.fixity import Fixity, FixityMismatchError
 from preservation.flushing import flushed
 from preservation.housekeeping import clean
@@ -17,11 +21,9 @@ from preservation.repair import sidecar
 from preservation.repository import Repository
 from preservation.stopping import StoppedError
 from preservation.stores import Sharing, Store, all_open, attached, good_holders, satisfies, sharings
-from storage_backends.backend import Flushing
+from storage_backends.backend import Flushing, OnCartridges
 from storage_backends.errors import MocbanError, StorageError, StoreFullError, StoreUnavailableError
-
-WINDOW = 32 << 30
-"""Bytes that are staged before they are brought to a medium such as tape (32 GiB), so that it streams."""
+from storage_backends.tape.recall import Request, Spot, planned
 
 
 @dataclass(slots=True)
@@ -34,26 +36,42 @@ class Replicated:
     under_replicated: list[str] = field(default_factory=list)
     failures: dict[str, MocbanError] = field(default_factory=dict)
 
+    def add(self, more: "Replicated") -> None:
+        """Count what came of a part of the work."""
+        self.copied += more.copied
+        self.bytes += more.bytes
+        self.failures.update(more.failures)
 
-def replicate(repository: Repository, told: Callable[[int, int], None]) -> Replicated:
+
+def replicate(repository: Repository, told: Callable[[int, int], None], *, gathering: bool = False) -> Replicated:
     """Bring every pack to every attached store; what is done is done, so it can be stopped and asked for again.
 
-    Only adds copies: at no moment are there fewer good ones than before.
+    Only adds copies: at no moment are there fewer good ones than before. With ``gathering``, tapes are left alone until
+    it is worth while to write on them (``is_due``).
     """
     clean(repository)
-    with repository.copying(), repository.reading() as view:
+    with repository.copying(), repository.reading() as before:
         result = Replicated()
-        with all_open(attached(view), repository.configuration.replication.bytes_per_second) as stores:
-            with ThreadPoolExecutor(max_workers=max(1, len(stores))) as pool:
-                work = [pool.submit(_fill, repository, view, stores, store, told) for store in stores]
+        with all_open(attached(before), repository.configuration.replication.bytes_per_second) as stores:
+            _restore(repository, before, stores, result, told)
+            with (
+                repository.reading() as view,
+                ThreadPoolExecutor(max_workers=max(1, len(stores))) as pool,
+            ):
+                lacking = {store.name: wanting(view, store.row) for store in stores}
+                chosen = [one for one in stores if not gathering or is_due(repository, one.row, lacking[one.name])]
+                work = [
+                    pool.submit(_fill, repository, view, stores, store, lacking[store.name], told=told)
+                    for store in chosen
+                ]
                 for one in work:
-                    filled = one.result()
-                    result.copied += filled.copied
-                    result.bytes += filled.bytes
-                    result.failures.update(filled.failures)
+                    result.add(one.result())
+            note(repository, stores, Purpose.REPLICATE)
             if repository.world.stopping():
                 raise StoppedError
-            evidence = push(repository, stores, flush=True)
+            evidence = push(
+                repository, stores, flush=not gathering or any(isinstance(one.backend, Flushing) for one in chosen)
+            )
             result.failures.update(evidence.failures)
             shared = sharings(stores)
     with repository.reading() as view:
@@ -68,13 +86,64 @@ def wanting(view: View, store: StoreRow) -> list[PackRow]:
     return [row for row in rows.every(view, PackRow) if row.state == PackState.LIVE and row.pack not in have]
 
 
+def is_due(repository: Repository, store: StoreRow, packs: Sequence[PackRow]) -> bool:
+    """Tell whether a store is to be filled now: a tape only with enough, or with what has waited long enough.
+
+    What waits lies on the stores that acknowledged it.
+    """
+    if not packs:
+        return False
+    policy = repository.configuration.tape
+    if store.medium != "tape" or sum(pack.size for pack in packs) >= policy.stage_bytes:
+        return True
+    (oldest,) = itertools.islice(repository.ledger.records(min(pack.sealed for pack in packs)), 1)
+    return repository.world.now() - oldest.time >= timedelta(hours=policy.stage_hours)
+
+
+def _restore(
+    repository: Repository,
+    view: View,
+    stores: Sequence[Store],
+    result: Replicated,
+    told: Callable[[int, int], None],
+) -> None:
+    """Bring what only tapes have to one disk, in the order of the tapes; the other stores are then filled from there.
+
+    Else each of them would wind the same tapes to and fro.
+    """
+    disk = next((one for one in stores if one.backend is not None and not isinstance(one.backend, OnCartridges)), None)
+    if disk is None or not any(isinstance(one.backend, OnCartridges) for one in stores):
+        return
+    packs, requests, holders = {}, [], {}
+    for pack in wanting(view, disk.row):
+        places = tape_places(view, stores, pack)
+        if places is not None:
+            packs[pack.pack] = pack
+            requests.append(Request(pack.pack, tuple(Spot(name, block, pack.size) for _, name, block in places)))
+            holders.update({(pack.pack, name): store for store, name, _ in places})
+    for sweep in planned(requests):
+        first = [holders[request.name, sweep.cartridge] for request, _ in sweep.requests][:1]
+        wanted = [packs[request.name] for request, _ in sweep.requests]
+        result.add(_fill(repository, view, [*first, *stores], disk, wanted, told=told))
+
+
 def _fill(
-    repository: Repository, view: View, stores: Sequence[Store], target: Store, told: Callable[[int, int], None]
+    repository: Repository,
+    view: View,
+    stores: Sequence[Store],
+    target: Store,
+    packs: Sequence[PackRow],
+    *,
+    told: Callable[[int, int], None],
 ) -> Replicated:
+    """Give a store these packs. Of stores that have a pack, disks come before tapes, else the first one."""
     result = Replicated()
     gathered: dict[str, tuple[PackRow, Landed]] = {}
     size = 0
-    for pack in wanting(view, target.row):
+    window = repository.configuration.tape.stage_bytes
+    if repository.configuration.tape.collocate and isinstance(target.backend, Flushing):
+        packs = sorted(packs, key=lambda pack: (pack.fonds, pack.sealed))
+    for pack in packs:
         if repository.world.stopping():
             return result  # what is staged stays staged
         if target.backend is None:
@@ -90,7 +159,7 @@ def _fill(
         _with_sidecars(repository, stores, target, pack)
         gathered[landed.item.key] = pack, landed
         size += pack.size
-        if isinstance(target.backend, Flushing) and size < WINDOW:
+        if isinstance(target.backend, Flushing) and size < window:
             continue
         _record(repository, target, gathered, result, told)
         gathered, size = {}, 0
@@ -133,7 +202,7 @@ def _copied_from_any(view: View, stores: Sequence[Store], target: Store, pack: P
         found = adopted(target.backend, pack_key(pack.fonds, pack.pack), fixity)
         if found is not None:
             return Landed(target, *found)
-    for source in stores:
+    for source in sorted(stores, key=lambda one: isinstance(one.backend, OnCartridges)):
         if source.row.store in holders and source.backend is not None and source.row.store != target.row.store:
             try:
                 key, fixity = pack_key(pack.fonds, pack.pack), Fixity(pack.size, pack.pack)

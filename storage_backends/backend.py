@@ -231,6 +231,49 @@ class Ordered(Protocol):
 
 
 @runtime_checkable
+class OnCartridges(Protocol):
+    """Keeps its items on cartridges, of which a drive has one at a time (tape)."""
+
+    def places(self, keys: list[str]) -> dict[str, tuple[str, int]]:
+        """Return for each key that is on a cartridge its barcode, and the block: a number that grows along the tape."""
+        ...
+
+    def in_drive(self) -> str:
+        """Return the barcode of the cartridge that is in the drive; empty if there is none."""
+        ...
+
+    def media(self) -> list[str]:
+        """Return the barcodes of all cartridges that have something on them."""
+        ...
+
+    def pass_over(self, barcode: str, take: Callable[[bytes], object]) -> Iterator["Met"]:
+        """Read a cartridge from its label to the end of its data, and go on behind what cannot be read.
+
+        ``take`` is given the bytes of one thing after the other; what that was is yielded when it has all of them.
+
+        Raises:
+            NotRecalledError, StoreUnavailableError, StorageError: the cartridge is away, is another one, or the drive
+            failed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """One thing on a cartridge as a pass met it.
+
+    ``item`` is what counts under its key (None: nothing does), ``size`` the bytes that were given, ``unreadable`` how
+    many records could not be read; ``differs`` says in a few words how it is not what is known of it.
+    """
+
+    item: Item | None
+    size: int
+    reach: Reach
+    unreadable: int = 0
+    differs: str = ""
+
+
+@runtime_checkable
 class Rewriting(Protocol):
     """Cannot replace, but can write an item anew at another place, and then forgets the old one (tape)."""
 

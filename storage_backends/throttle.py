@@ -46,6 +46,13 @@ class ThrottledBackend(Wrapping):
     def _draft(self, draft: Draft) -> Draft:
         return _PacedDraft(draft, self._pace)
 
+    def _taker(self, take: Callable[[bytes], object]) -> Callable[[bytes], object]:
+        def paced(data: bytes) -> object:
+            self._pace.spend(len(data))
+            return take(data)
+
+        return paced
+
 
 class _PacedSource:
     def __init__(self, source: Source, pace: Pace) -> None:

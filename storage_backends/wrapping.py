@@ -4,7 +4,7 @@ An ability is asked for by ``isinstance`` with a protocol, which looks for attri
 of an ability only if the wrapped store has it. What differs is overridden in the methods with an underscore.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +14,8 @@ from storage_backends.backend import (
     Flushing,
     Item,
     Located,
+    Met,
+    OnCartridges,
     Ordered,
     Prove,
     Reach,
@@ -29,7 +31,7 @@ from storage_backends.backend import (
 
 
 class Wrapping:
-    """Passes on every operation to ``inner``, its sources, readers and drafts through three hooks."""
+    """Passes on every operation to ``inner``, its sources, readers, drafts and takers through four hooks."""
 
     def __init__(self, inner: StorageBackend) -> None:
         self.inner = inner
@@ -41,6 +43,9 @@ class Wrapping:
             self.recall = inner.recall
         if isinstance(inner, Ordered):
             self.in_order = inner.in_order
+        if isinstance(inner, OnCartridges):
+            self.places, self.in_drive, self.media = inner.places, inner.in_drive, inner.media
+            self._inner_pass_over, self.pass_over = inner.pass_over, self._pass_over
         if isinstance(inner, Rewriting):
             self._inner_rewrite, self.rewrite = inner.rewrite, self._rewrite
         if isinstance(inner, Flushing):
@@ -95,6 +100,12 @@ class Wrapping:
 
     def _flush(self, prove: Prove) -> None:
         self._inner_flush(lambda item, reader: prove(item, self._reader(reader)))
+
+    def _pass_over(self, barcode: str, take: Callable[[bytes], object]) -> Iterator[Met]:
+        return self._inner_pass_over(barcode, self._taker(take))
+
+    def _taker(self, take: Callable[[bytes], object]) -> Callable[[bytes], object]:
+        return take
 
     def _source(self, source: Source) -> Source:
         return source
