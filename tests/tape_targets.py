@@ -37,6 +37,30 @@ def needs(*programs):
         pytest.skip("a target needs root")
 
 
+class Kept:
+    """A connection that its user cannot close: it takes istgt a second to let anybody in."""
+
+    def __init__(self, unit):
+        self._unit, self.name, self.command, self.connect = unit, unit.name, unit.command, unit.connect
+
+    def close(self):
+        pass
+
+
+@contextlib.contextmanager
+def connected_once(monkeypatch, *addresses):
+    """Let whoever asks for a connection to one of ``addresses`` have the same."""
+    units = {address_of(address): IscsiUnit(address_of(address)) for address in addresses}
+    for unit in units.values():
+        unit.connect()
+    monkeypatch.setattr("storage_backends.tape.hardware.IscsiUnit", lambda address: Kept(units[address]))
+    try:
+        yield
+    finally:
+        for unit in units.values():
+            unit.close()
+
+
 def free_port():
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))

@@ -7,7 +7,7 @@ import pytest
 from backend_contract import BackendContract
 from backend_sources import PROFILE
 from tape_support import STORE, proved
-from tape_targets import Istgt, Tgt
+from tape_targets import Istgt, Kept, Tgt
 from test_backend_contract import innermost
 
 from storage_backends import locations
@@ -41,16 +41,6 @@ def located(istgt):
     unit.connect()
     yield unit
     unit.close()
-
-
-class Kept:
-    """A connection that its user cannot close."""
-
-    def __init__(self, unit):
-        self._unit, self.name, self.command, self.connect = unit, unit.name, unit.command, unit.connect
-
-    def close(self):
-        pass
 
 
 class InDrives(BackendContract):

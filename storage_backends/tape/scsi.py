@@ -287,15 +287,17 @@ class ElementStatus:
 def elements_of(data: bytes) -> list[ElementStatus]:
     """Return the elements of an answer to READ ELEMENT STATUS of one kind.
 
-    How many there are is believed as far as there are bytes; the byte counts beside are wrong on more than one changer.
+    How many there are is believed as far as there are bytes. The byte counts beside are too small on some changers, and
+    the last element is then cut: what was not sent of it counts as zeros.
     """
     if len(data) < 16 or data[8] not in set(ElementKind):
         return []
     kind, flags, length = ElementKind(data[8]), data[9], int.from_bytes(data[10:12], "big")
     if length < 12:
         return []
-    count = min(int.from_bytes(data[2:4], "big"), (len(data) - 16) // length)
-    return [_element(data[16 + at * length : 16 + (at + 1) * length], kind, flags) for at in range(count)]
+    count = min(int.from_bytes(data[2:4], "big"), (len(data) - 16 + length - 12) // length)
+    pieces = (data[16 + at * length : 16 + (at + 1) * length].ljust(length, b"\0") for at in range(count))
+    return [_element(piece, kind, flags) for piece in pieces]
 
 
 def _element(raw: bytes, kind: ElementKind, flags: int) -> ElementStatus:

@@ -102,6 +102,7 @@ class ScsiDrive:
         if error is not None:
             raise error
         self._lost, self._unsynced = "", False
+        self._keep(prevent=True)
         self.rewind()
         self.capabilities = self._probed()
         self.rewind()
@@ -126,6 +127,7 @@ class ScsiDrive:
         if self._unsynced:
             self._ask(scsi.write_filemarks(0, immediate=False), seconds=LONG)
             self._unsynced = False
+        self._keep(prevent=False)
         self._ask(scsi.UNLOAD if eject else scsi.REWIND, seconds=LONG)
         self._lost = "the cartridge was given up"
 
@@ -231,6 +233,10 @@ class ScsiDrive:
         if sense is not None and (sense.deferred or sense.information):
             raise MediumError(place=self.name, block=self._block(at), reason=f"not all of it is written: {sense}")
         return answer
+
+    def _keep(self, *, prevent: bool) -> None:
+        """Keep others (and the button) from taking the cartridge out meanwhile; a drive that cannot is used without."""
+        self._transport.command(scsi.prevent_removal(prevent=prevent), seconds=MOMENT)
 
     def _hear(self) -> None:
         """Take what the drive has to tell of the time before: it was switched on, a cartridge was changed."""
