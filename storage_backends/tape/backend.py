@@ -56,6 +56,11 @@ class TapePlace(Protocol):
         """Whether there is nothing but cartridges: nothing is staged, and nothing can be."""
         ...
 
+    @property
+    def shares_disk(self) -> bool:
+        """Whether the cartridges lie on the disk that the staging is on."""
+        ...
+
     def check(self) -> None:
         """Raise ``StoreUnavailableError`` unless the place is there and is the store."""
         ...
@@ -79,7 +84,7 @@ class TapeBackend:
         """Barcodes of cartridges on which nothing is written any more; what counts is written elsewhere."""
         self.shelved: frozenset[str] = frozenset()
         """Barcodes of cartridges that lie on a shelf."""
-        if isinstance(staging, Located):  # an image is a file on the disk that the staging is on
+        if home.shares_disk and isinstance(staging, Located):  # an image is a file on the disk that the staging is on
             self.whereabouts = staging.whereabouts
 
     def write(self, key: str, size: int, source: Source) -> Item:
