@@ -1,11 +1,14 @@
 """Verbs killed or refused at each of their system calls: the template, the points, the faults, and what must hold."""
 
+import errno
 import hashlib
 import itertools
 import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -13,12 +16,14 @@ import tempfile
 import traceback
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
+import crash_notices
 import crash_worker
 
 from audits.run import Scope, audit
@@ -33,19 +38,17 @@ from preservation.ledger.checking import check_ledger
 from preservation.ledger.layout import note_name, segment_range, tail_range
 from preservation.submission.errors import SubmissionRefusedError
 
-CALLS = tuple(crash_worker.VOID)
-FAMILIES = {"pwrite64": "write", "renameat": "rename", "linkat": "link", "unlinkat": "unlink", "mkdirat": "mkdir"}
+FAMILIES = {"renameat": "rename", "renameat2": "rename", "linkat": "link", "unlinkat": "unlink", "mkdirat": "mkdir"}
+FAMILIES |= dict.fromkeys(("pwrite64", "writev", "pwritev"), "write")
 REFUSED = "refused"
-KILL, EIO, ENOSPC = "signal=KILL", "error=EIO", "error=ENOSPC"
-SPARE = 20
-"""Calls by which two runs of the same may differ."""
+KILL, EIO, ENOSPC = "killed", "EIO", "ENOSPC"
 
 LATER = timedelta(hours=1)
 """The next start comes later than the time for which a folder without a record counts as being made just now."""
 
-LINE = re.compile(r"^(\d+) +(\w+)\((.*)$")
-PATHS = re.compile(r'(?:AT_FDCWD|\d+)(?:<([^>]*)>)?|"((?:[^"\\]|\\.)*)"')
-MARK = re.compile(r'marks/([\w-]+)"')
+SECONDS = 120
+"""The longest that a verb may take."""
+
 VERBS = tuple(crash_worker.VERBS)
 
 FILES = {
@@ -60,20 +63,63 @@ FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The ``number``-th ``call`` of the thread ``thread``; ``site`` is what it is on.
+    """The ``number``-th call of a kind, from 0, that a verb makes in a thread of ours; ``site`` is what it is on.
 
-    RocksDB's own threads have no number and are left in peace: the catalog can always be made anew.
+    RocksDB's own threads are left in peace: the catalog can always be made anew.
     """
 
     call: str
-    thread: int
-    number: int
     site: str
+    number: int
 
     @property
     def kind(self):
         """Return which distinct call site this is."""
-        return FAMILIES.get(self.call, self.call), self.site
+        return self.call, self.site
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a process ended (negative: by which signal), and what it said."""
+
+    status: int
+    said: str
+
+
+class Watch:
+    """Counts the calls of a verb between its marks, and lets its fault fall on one of them."""
+
+    def __init__(self, root, point=None, fault=None):
+        self.root, self.point, self.fault = root, point, fault
+        self.process = 0
+        self.points = []
+        self.counts = Counter()
+        self.hit = None
+        self.marks = set()
+        self.ours = set()
+
+    def __call__(self, notice):
+        """Return the error with which a call fails; 0 if it is made, None if its process is killed."""
+        if notice.paths[0].startswith(f"{self.root}/marks/"):
+            mark = notice.paths[0].rpartition("/")[2]
+            self.marks.add(mark)
+            if mark == "thread":
+                self.ours.add(notice.thread)
+            return 0
+        site = _site(notice, self.root)
+        if site is None or notice.thread not in self.ours or "start" not in self.marks or "end" in self.marks:
+            return 0
+        call = FAMILIES.get(notice.call, notice.call)
+        point = Point(call, site, self.counts[call, site])
+        self.counts[call, site] += 1
+        self.points.append(point)
+        if point != self.point:
+            return 0
+        self.hit = point.kind
+        if self.fault == KILL:
+            os.kill(self.process, signal.SIGKILL)
+            return None
+        return getattr(errno, self.fault)
 
 
 class Lane:
@@ -82,7 +128,7 @@ class Lane:
     def __init__(self, folder):
         self.folder = Path(folder)
         self.root = self.folder / "work"
-        self.expected = {}
+        self._forking = None
 
     def template(self, verb):
         """Make the repository that ``verb`` begins with, once."""
@@ -127,44 +173,48 @@ class Lane:
 
     # ---- running the worker ----------------------------------------------------------------------------------------
 
-    def run(self, verb, options, *void):
-        """Run the worker under strace; return the finished process and the lines of the trace."""
-        trace = self.folder / "trace"
-        command = ["strace", "-f", "-y", "-q", "-s", "4096", "-e", "signal=none", "-o", str(trace), *options]
-        command += [sys.executable, "-B", crash_worker.__file__, verb, str(self.root), *void]
-        streams = {"capture_output": True, "stdin": subprocess.DEVNULL}
-        result = subprocess.run(command, **streams, text=True, check=False, timeout=120)
-        return result, trace.read_text(errors="replace").splitlines()
+    def run(self, verb, watch):
+        """Carry out the verb in a process of its own; ``watch`` decides about its calls. Return how it ended."""
+        said = self.folder / "said"
+        worker, channel = self._worker()
+        worker.stdin.write(json.dumps([str(said), verb, str(self.root)]) + "\n")
+        worker.stdin.flush()
+        watch.process = int(worker.stdout.readline())
+        try:
+            crash_notices.listen(channel, watch, SECONDS)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.kill(watch.process, signal.SIGKILL)
+            raise
+        return Ended(int(worker.stdout.readline()), said.read_text())
+
+    def _worker(self):
+        """Return the process that forks one for each verb and ends when we do, and the socket between us."""
+        if self._forking is None:
+            ours, theirs = socket.socketpair()
+            command = [sys.executable, "-B", crash_worker.__file__, str(theirs.fileno())]
+            streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            self._forking = subprocess.Popen(command, pass_fds=[theirs.fileno()], **streams), ours
+            theirs.close()
+        return self._forking
 
     def points(self, verb):
-        """Trace ``verb`` without a fault; return its points, and how many calls of each kind a thread makes at most."""
+        """Carry out ``verb`` without a fault; return its points."""
         self.reset(verb)
-        names = ",".join(f"?{call}" for call in CALLS)
-        result, lines = self.run(verb, ["--seccomp-bpf", "-e", f"trace={names}"])
-        assert result.returncode == 0, (result.stdout, result.stderr[-2000:])
-        return _points(lines, str(self.root))
+        watch = Watch(str(self.root))
+        ended = self.run(verb, watch)
+        assert ended.status == 0, ended.said
+        assert {"start", "end"} < watch.marks
+        return watch.points
 
-    def fault(self, verb, point, most, fault):
-        """Run ``verb`` with ``fault`` at ``point``; return the process that ended, and on what the fault fell."""
-        here, around = {point.thread}, {point.thread - 1, point.thread, point.thread + 1} - {1}
-        # Which thread of a pool takes which work is not always the same, and the one that is kept busy may get none;
-        # RocksDB does not always write the same number of lines into its LOG.
-        for threads, more in ((here, 0), (around, 0), (around, 1), (here, 1), (here, -1), (here, 2), (here, -2)):
-            shifted = replace(point, number=point.number + more)
-            result, hit = self._fault(verb, shifted, threads if point.thread > 1 else here, most, fault)
-            if hit == point.kind:
-                break
-        return result, hit
+    def fault(self, verb, point, fault):
+        """Run ``verb`` with ``fault`` at ``point``; return how it ended, and on what the fault fell.
 
-    def _fault(self, verb, point, threads, most, fault):
+        RocksDB does not always write the same number of lines into its LOG: the fault may fall on nothing.
+        """
         self.reset(verb)
-        count = most[point.call] + SPARE
-        when = count + point.number
-        options = ["-e", f"trace={point.call}", "-e", f"inject={point.call}:{fault}:when={when}"]
-        if fault != KILL:
-            options.append("--seccomp-bpf")  # with it strace 6.1 sends no signals
-        result, lines = self.run(verb, options, point.call, ",".join(map(str, sorted(threads))), str(count))
-        return result, _hit(lines, str(self.root), point.call, when)
+        watch = Watch(str(self.root), point, fault)
+        return self.run(verb, watch), watch.hit
 
 
 def _same_world():
@@ -196,53 +246,13 @@ def _damage(root):
 # ---- system calls ----------------------------------------------------------------------------------------------------
 
 
-def _points(lines, root):
-    threads, counts, points = {}, Counter(), []
-    begun = ended = False
-    for line in lines:
-        found = LINE.match(line)
-        if not found or found[2] not in CALLS:
-            continue
-        task, call, rest = found.groups()
-        counts[task, call] += 1
-        mark = MARK.search(rest)
-        if mark:
-            begun = begun or mark[1] == "start"
-            ended = ended or mark[1] == "end"
-            if mark[1].startswith("thread-"):
-                threads[task] = int(mark[1].removeprefix("thread-"))
-        elif begun and not ended and task in threads and (site := _site(call, rest, root)) is not None:
-            points.append(Point(call, threads[task], counts[task, call], site))
-    assert begun, lines[-3:]
-    assert ended, lines[-3:]
-    most = {
-        call: max(count for (_, kind), count in counts.items() if kind == call) for call in {p.call for p in points}
-    }
-    return points, most
-
-
-def _site(call, rest, root):
+def _site(notice, root):
     """Return the kind of path that a call is about; nothing if it is none that changes a file of ours."""
-    if call == "openat" and "O_CREAT" not in rest:
+    if notice.call == "openat" and not notice.arguments[2] & os.O_CREAT:
         return None
-    arguments = rest.rpartition(" = ")[0] if " = " in rest else rest
-    paths = _paths(call, arguments)
-    if not paths or not any(path.startswith(root) for path in paths):
+    if not any(path.startswith(root) for path in notice.paths):
         return None
-    return " -> ".join(_general(path.removeprefix(root + "/")) for path in paths)
-
-
-def _paths(call, arguments):
-    tokens = PATHS.findall(arguments)
-    if call in {"write", "pwrite64", "fsync", "fdatasync", "ftruncate"}:
-        return [tokens[0][0]] if tokens and tokens[0][0] else []
-    paths, folder = [], ""
-    for place, text in tokens:
-        if text:
-            paths.append(text if text.startswith("/") else f"{folder}/{text}")
-        else:
-            folder = place or folder
-    return paths[: 2 if call.startswith(("rename", "link")) else 1]
+    return " -> ".join(_general(path.removeprefix(root + "/")) for path in notice.paths)
 
 
 def _general(path):
@@ -254,21 +264,6 @@ def _general(path):
     path = re.sub(r"/[0-9a-f]{2}(?=/|$)", "/HH", path)
     path = re.sub(r"\d+", "N", path)
     return re.sub(r"[0-9a-f]{16}-", "K-", path)
-
-
-def _hit(lines, root, call, when):
-    """Return the (call, site) on which a fault fell: the call ``when`` of any thread; nothing if none came so far.
-
-    How many files are opened for reading differs between runs, so that the fault of an openat may fall on no site.
-    """
-    counts = Counter()
-    for line in lines:
-        found = LINE.match(line)
-        if found and found[2] == call:
-            counts[found[1]] += 1
-            if counts[found[1]] == when:
-                return FAMILIES.get(call, call), _site(call, found[3], root)
-    return None
 
 
 def chosen(points, count):
@@ -512,26 +507,28 @@ def begin_lane(parent):
     _lane = Lane(tempfile.mkdtemp(dir=parent))
 
 
-def tried(verb, point, most, fault):
+def tried(verb, point, fault):
     """Run the verb with the fault, recover, and return what was broken."""
-    result, hit = _lane.fault(verb, point, most, fault)
-    if hit is None or hit[1] is None:
-        return Outcome(point, None, result.returncode, [])
+    ended, hit = _lane.fault(verb, point, fault)
+    if hit is None:
+        return Outcome(point, None, ended.status, [])
     broken = []
     try:
-        broken += broken_now(_lane.root, verb, result.returncode)
-        if fault != KILL and result.returncode == 0 and must_be_told(verb, hit):
-            broken.append(f"success in spite of an error: {result.stdout}")
-        broken += broken_after_recovery(_lane.root, verb, result.returncode)
+        broken += broken_now(_lane.root, verb, ended.status)
+        if fault != KILL and ended.status == 0 and must_be_told(verb, hit):
+            broken.append(f"success in spite of an error: {ended.said}")
+        broken += broken_after_recovery(_lane.root, verb, ended.status)
     except Exception:  # noqa: BLE001 - whatever stops a recovery is a broken rule
         broken.append(traceback.format_exc())
+    if fault == KILL and ended.status != -signal.SIGKILL:
+        broken.append(f"it was to be killed and ended with {ended.status}")
     if broken:
-        broken.append(f"stderr: {result.stderr[-500:]}")
-    return Outcome(point, hit, result.returncode, broken)
+        broken.append(f"it said: {ended.said[-500:]}")
+    return Outcome(point, hit, ended.status, broken)
 
 
-def tried_all(verb, points, most, fault, *, parent, lanes):
+def tried_all(verb, points, fault, *, parent, lanes):
     """Try the fault at each of the points, in ``lanes`` processes."""
     context = get_context("spawn")
     with ProcessPoolExecutor(lanes, mp_context=context, initializer=begin_lane, initargs=(parent,)) as pool:
-        return [one.result() for one in [pool.submit(tried, verb, point, most, fault) for point in points]]
+        return [one.result() for one in [pool.submit(tried, verb, point, fault) for point in points]]

@@ -1,20 +1,23 @@
-"""One verb in a process of its own, between two marks in its system calls: run by ``crash_support`` under strace.
+"""One verb in a process of its own, between two marks in its system calls, which ``crash_support`` is told of.
 
-usage: crash_worker.py VERB ROOT [CALL THREADS COUNT]
-
-strace counts calls per thread. So that "the N-th" is one call in one thread, the threads of these numbers make COUNT
-void calls of the kind CALL before they begin their work, more than any other thread makes in all.
+usage: crash_worker.py SOCKET, the number of an open one. Asked for on standard input, as lines of JSON ``[FILE, VERB,
+ROOT]``: this process has imported everything and forks for each; what the child says goes into the file, its number and
+how it ended to standard output. Each thread that is ours unlinks a mark at its beginning, which is not there.
 """
 
-import itertools
+import json
 import os
+import socket
 import sys
 import threading
+import traceback
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import crash_notices
 
 from audits.run import Scope, audit
 from preservation.creation import open_repository
@@ -32,27 +35,6 @@ PACK_TARGET = 96 << 10
 """Small packs, so that one ingest seals several; ``small_packs`` makes them so in a process of these tests."""
 
 DONE, ERROR, FINDINGS, COPIES_SHORT = 0, 1, 3, 4
-
-NO_FILE = 1 << 20
-
-VOID = {
-    "write": lambda: os.write(NO_FILE, b""),
-    "pwrite64": lambda: os.pwrite(NO_FILE, b"", 0),
-    "fsync": lambda: os.fsync(NO_FILE),
-    "fdatasync": lambda: os.fdatasync(NO_FILE),
-    "ftruncate": lambda: os.ftruncate(NO_FILE, 0),
-    "openat": lambda: os.open("", 0),
-    "rename": lambda: os.rename("", ""),
-    "renameat": lambda: os.rename("", "", src_dir_fd=0),
-    "link": lambda: os.link("", ""),
-    "linkat": lambda: os.link("", "", src_dir_fd=0),
-    "unlink": lambda: os.unlink(""),
-    "unlinkat": lambda: os.unlink("", dir_fd=0),
-    "rmdir": lambda: os.rmdir(""),
-    "mkdir": lambda: os.mkdir(""),
-    "mkdirat": lambda: os.mkdir("", dir_fd=0),
-}
-"""A call of each kind that fails at once and changes nothing."""
 
 
 def world(ahead=timedelta(0)):
@@ -114,27 +96,15 @@ def _seal(repository, _root):
 VERBS = {"ingest": _ingest, "replicate": _replicate, "audit": _audit, "seal": _seal, "version-2": _version_2}
 
 
-def _number_threads(call, chosen, count, root):
-    numbers = itertools.count(1)
+def _mark_threads(root):
     run = threading.Thread.run
-    start = threading.Thread.start
 
-    def begin(number):
-        for _ in range(count if number in chosen else 0):
-            with suppress(OSError):
-                VOID[call]()
-        mark(root, f"thread-{number}")
-
-    def numbered_start(thread):
-        thread.crash_number = next(numbers)
-        start(thread)
-
-    def numbered_run(thread):
-        begin(thread.crash_number)
+    def marked_run(thread):
+        mark(root, "thread")
         run(thread)
 
-    threading.Thread.start, threading.Thread.run = numbered_start, numbered_run
-    begin(next(numbers))
+    threading.Thread.run = marked_run
+    mark(root, "thread")
 
 
 def mark(root, what):
@@ -142,8 +112,8 @@ def mark(root, what):
         os.unlink(os.path.join(root, "marks", what))
 
 
-def main(verb, root, call="", threads="0", count="0"):
-    _number_threads(call, set(map(int, threads.split(","))), int(count), root)
+def main(verb, root):
+    _mark_threads(root)
     mark(root, "start")
     try:
         status, said = perform(verb, root, world())
@@ -159,6 +129,32 @@ def small_packs():
     layout.TARGET_SIZE = PACK_TARGET
 
 
-if __name__ == "__main__":
+def begin(watcher, said, verb, root):
+    """Fork a process for one verb, whose calls are told at the socket; return its number."""
+    process = os.fork()
+    if process:
+        return process
+    status = ERROR
+    try:
+        os.dup2(os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+        os.dup2(1, 2)
+        crash_notices.announce(watcher)
+        status = main(verb, root)
+    except BaseException:  # noqa: BLE001 - the process ends here, whatever happened
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(status)
+
+
+def serve(watcher):
+    """Begin what is asked for, one after the other."""
     small_packs()
-    sys.exit(main(*sys.argv[1:]))
+    assert len(os.listdir("/proc/self/task")) == 1, "a process with threads cannot be forked"
+    for line in sys.stdin:
+        process = begin(watcher, *json.loads(line))
+        print(process, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))

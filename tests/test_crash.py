@@ -6,12 +6,11 @@ By default each distinct call site is killed once, at least 60 points a verb, an
 
 import os
 import shutil
-import subprocess
 import tempfile
-from functools import cache
 
 import crash_worker
 import pytest
+from crash_notices import why_not
 from crash_support import EIO, ENOSPC, KILL, VERBS, Lane, chosen, must_be_told, tried_all
 
 from preservation.packs import layout
@@ -30,18 +29,9 @@ LANES = 1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1
 MEMORY = "/dev/shm"
 
 
-@cache
-def why_not():
-    """Return why system calls cannot be tampered with here; nothing if they can."""
-    if shutil.which("strace") is None:
-        return "strace is not installed"
-    command = ["strace", "-f", "-o", os.devnull, "-e", "inject=fsync:error=EIO", "true"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return f"strace may not trace: {result.stderr.strip()[:200]}" if result.returncode else ""
-
-
-@pytest.fixture
-def strace():
+@pytest.fixture(scope="module")
+def told():
+    """System calls can be told of here."""
     if reason := why_not():
         if os.environ.get("CI") == "true":
             pytest.fail(f"the crash tests cannot run: {reason}")
@@ -73,32 +63,32 @@ def sites(found):
     return {kind for kind in found if kind[0] != "openat" and not kind[1].startswith("repo/catalog")}
 
 
-def tried(verb, points, most, fault, place):
-    """Try the fault at each point; a site that was missed, since threads took turns otherwise, is tried again."""
-    outcomes = tried_all(verb, points, most, fault, parent=place, lanes=LANES)
+def tried(verb, points, fault, place):
+    """Try the fault at each point; a site that was missed, since two runs are not quite the same, is tried again."""
+    outcomes = tried_all(verb, points, fault, parent=place, lanes=LANES)
     for _ in range(AGAIN):
         missed = sites(point.kind for point in points) - sites(one.hit for one in outcomes if one.hit is not None)
         if not missed:
             break
         again = [point for point in points if point.kind in missed]
-        outcomes += tried_all(verb, again, most, fault, parent=place, lanes=LANES)
+        outcomes += tried_all(verb, again, fault, parent=place, lanes=LANES)
     return outcomes
 
 
-@pytest.mark.usefixtures("strace")
+@pytest.mark.usefixtures("told")
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_that_is_killed_loses_nothing_and_goes_on(verb, place):
-    points, most = Lane(place).points(verb)
+    points = Lane(place).points(verb)
     picked = [points[number * len(points) // 3] for number in range(3)]
-    assert [] == broken_rules(tried_all(verb, picked, most, KILL, parent=place, lanes=LANES))
+    assert [] == broken_rules(tried_all(verb, picked, KILL, parent=place, lanes=LANES))
 
 
 @pytest.mark.crash
-@pytest.mark.usefixtures("strace")
+@pytest.mark.usefixtures("told")
 @pytest.mark.parametrize("verb", VERBS)
 def test_killed_at_every_distinct_call_site_a_verb_loses_nothing_and_goes_on(verb, place):
-    points, most = Lane(place).points(verb)
-    outcomes = tried(verb, points if ALL else chosen(points, POINTS), most, KILL, place)
+    points = Lane(place).points(verb)
+    outcomes = tried(verb, points if ALL else chosen(points, POINTS), KILL, place)
     hits = [one.hit for one in outcomes if one.hit is not None]
     print(f"{verb}: killed at {len(hits)} points, {len(set(hits))} distinct call sites of {len(points)} calls")
     assert [] == broken_rules(outcomes)
@@ -107,16 +97,16 @@ def test_killed_at_every_distinct_call_site_a_verb_loses_nothing_and_goes_on(ver
 
 
 @pytest.mark.crash
-@pytest.mark.usefixtures("strace")
+@pytest.mark.usefixtures("told")
 @pytest.mark.parametrize("fault", [EIO, ENOSPC])
 @pytest.mark.parametrize("verb", VERBS)
 def test_refused_at_every_distinct_call_site_a_verb_never_claims_success(verb, fault, place):
-    points, most = Lane(place).points(verb)
+    points = Lane(place).points(verb)
     picked = points
     if not ALL:
         mine = [point for point in points if (point.kind[0] in FULL) == (fault == ENOSPC)]
         picked = chosen([point for point in mine if not point.site.startswith("repo/catalog")], 0)
-    outcomes = tried(verb, picked, most, fault, place)
+    outcomes = tried(verb, picked, fault, place)
     hits = [one.hit for one in outcomes if one.hit is not None]
     print(f"{verb}: {fault} at {len(hits)} points, {sum(must_be_told(verb, hit) for hit in hits)} of them must be told")
     assert [] == broken_rules(outcomes)
