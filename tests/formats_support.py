@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from preservation.formats.engine import Engine, build_engine
+from preservation.formats.bundles import SignatureBundle, bundle_of_files
+from preservation.formats.engine import Engine, build_engine, shipped_bundle, tool_name
 from preservation.formats.identification import Sample
 
 PDF = (
@@ -34,6 +35,7 @@ MANIFEST = (
     '<manifest:file-entry manifest:full-path="/" manifest:media-type="application/vnd.oasis.opendocument.text"/>'
     "</manifest:manifest>"
 )
+NEWER = ("DROID_SignatureFile_V122.xml", "container-signature-20260119.xml")
 HANGING_SVG = b'<?xml version="1.0"svg>' + b"<svg" * 3000 + b'version="1.1"' * 3000
 """FIDO's expression for SVG 1.1 tries each pair of these before it gives up: some ten million times the whole file."""
 
@@ -106,7 +108,20 @@ def _directory_entry(name: str, kind: int, first: int, size: int, *, child: int 
 @cache
 def shared_engine() -> Engine:
     """One engine for all tests; it never changes."""
-    return build_engine()
+    return build_engine(shared_bundle())
+
+
+@cache
+def shared_bundle() -> SignatureBundle:
+    """The bundle of what is shipped with FIDO."""
+    return shipped_bundle()
+
+
+@cache
+def newer_bundle() -> SignatureBundle:
+    """The bundle of DROID's files in the corpora; the test is skipped where they are absent."""
+    droid, containers = corpora("droid") / NEWER[0], corpora("droid") / NEWER[1]
+    return bundle_of_files(str(droid), str(containers), tool=tool_name())
 
 
 def corpora(*parts: str) -> Path:

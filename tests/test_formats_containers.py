@@ -192,6 +192,12 @@ def test_each_signature_of_the_installed_file_is_read(engine):
         ("41*42", b"A\n\nB", b"A"),
         ("41??42", b"A\nB", b"AB"),
         ("(41|42)43", b"BC", b"CC"),
+        ("[4142:4344]", b"B\0", b"CE"),
+        ("[4142:4344]", b"AB", b"AA"),
+        ("[00FF:0100]", b"\1\0", b"\1\1"),
+        ("[!4142:4344]", b"CE", b"BZ"),
+        ("[!4142]", b"AC", b"AB"),
+        ("[!&80]", b"\x7f", b"\x80"),
     ],
 )
 def test_the_notation_of_the_signature_file_means_what_pronom_says(notation, fits, does_not):
@@ -201,7 +207,7 @@ def test_the_notation_of_the_signature_file_means_what_pronom_says(notation, fit
 
 
 @pytest.mark.parametrize(
-    "notation", ["4", "zz", "[", "[]", "[4142:4344]", "['ab']", "[41:42:43]", "'open", "{x}", "[4z]"]
+    "notation", ["4", "zz", "[", "[]", "[4142:43]", "['ab']", "[41:42:43]", "'open", "{x}", "[4z]"]
 )
 def test_a_notation_that_is_not_known_is_refused(notation):
     with pytest.raises(BadSequenceError):
@@ -247,7 +253,9 @@ def test_fragments_stand_on_their_side_of_the_sequence():
     assert not both_sides.fits(b"A.B.D")
     assert not both_sides.fits(b"AB.C")
     with pytest.raises(BadSequenceError, match="reference"):
-        sequence('<ByteSequence Reference="Sideways"/>')
+        sequence('<ByteSequence Reference="Sideways"><SubSequence><Sequence>41</Sequence></SubSequence></ByteSequence>')
+    with pytest.raises(BadSequenceError, match="without parts"):
+        sequence('<ByteSequence Reference="BOFoffset"/>')
 
 
 def test_nothing_of_a_container_is_written_to_the_disk(engine, tmp_path, monkeypatch):

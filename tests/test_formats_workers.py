@@ -1,5 +1,6 @@
 """The pool of worker processes: no file, no crash and no hang can stop it, and nothing is left behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from formats_support import HANGING_SVG, PDF, corpora, docx, ends_only, files_of, odt, png, zipped
+from formats_support import HANGING_SVG, PDF, corpora, docx, ends_only, files_of, odt, png, shared_bundle, zipped
 
 from preservation.formats import workers
 from preservation.formats.frames import framed
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def pool():
-    with WorkerPool(workers=1) as shared:
+    with WorkerPool(workers=1, bundle=shared_bundle().to_bytes) as shared:
         yield shared
 
 
@@ -68,14 +69,12 @@ def test_files_of_many_kinds_are_identified(pool, name, content, puid, basis):
     answer = pool.submit(sample(name, content)).result()
     assert answer.status == "identified"
     assert [(match.puid, match.basis) for match in answer.formats] == [(puid, basis)]
-    assert {(match.tool, match.signatures) for match in answer.formats} == {
-        ("fido 1.6.1", "pronom v109, container 20200121")
-    }
+    assert {(match.tool, match.signatures) for match in answer.formats} == {("fido 1.6.1", shared_bundle().label)}
     assert ("known by the extension only" in answer.warnings) == (basis == "extension")
 
 
 def test_what_nothing_fits_is_unidentified(pool):
-    answer = pool.submit(sample("no extension", b"just text\n")).result()
+    answer = pool.submit(sample("no extension", b"\0just bytes\n")).result()
     assert answer == Identification("unidentified")
 
 
@@ -125,8 +124,23 @@ def test_a_file_on_which_the_tool_hangs_is_answered_timeout_and_the_others_are_a
         assert [answer.status for answer in answers] == ["identified", "timeout", "identified"]
         assert answers[1].warnings == ("identification did not finish in time",)
         assert answers[1].formats == ()
-        assert pool.pids() != (before,)
-        assert gone(before)
+        assert 700 < answers[1].milliseconds < 1000
+        assert pool.pids() == (before,)
+
+
+def test_a_worker_that_cannot_be_interrupted_is_killed_and_only_the_file_to_blame_goes_without_an_answer(tmp_path):
+    command = hostile(
+        tmp_path,
+        """
+        if sample.extension == "bad":
+            time.sleep(60)
+        say(GOOD)
+        """,
+    )
+    names = ("a.pdf", "b.bad", "c.pdf", "d.pdf")
+    with WorkerPool(workers=1, deadline=0.4, command=command) as pool:
+        answers = list(identify_many(pool, [sample(name) for name in names]))
+    assert [answer.status for answer in answers] == ["identified", "timeout", "identified", "identified"]
 
 
 def test_a_worker_that_is_killed_in_the_middle_costs_no_answer():
@@ -190,7 +204,7 @@ sys.path.insert(0, sys.argv[1])
 from preservation.formats.identification import Sample
 from preservation.formats.process import worker_command
 from preservation.formats.workers import WorkerPool
-pool = WorkerPool(workers=1, deadline=30, command=worker_command(-4))  # an alarm after one second
+pool = WorkerPool(workers=1, deadline=30, command=worker_command(1))
 print(pool.submit(Sample.of_content("a.pdf", b"%PDF-1.4\\n%%EOF")).result().formats[0].puid, pool.pids()[0], flush=True)
 if sys.argv[2] == "hang":
     pool.submit(Sample.of_content("a.svg", os.read(0, 1 << 20)))
@@ -239,11 +253,13 @@ def test_it_works_without_an_environment_and_in_a_folder_of_hostile_modules(tmp_
         (tmp_path / f"{name}.py").write_text("import os; os.close(1); raise SystemExit('loaded')")
     command = worker_command(5)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=tmp_path, env={}) as running:
+        running.stdin.write(bytes(4))
+        running.stdin.flush()
         length = int.from_bytes(running.stdout.read(4), "big")
         hello = running.stdout.read(length)
         running.stdin.close()
         assert running.wait(10) == 0
-    assert hello == b'{"tool":"fido 1.6.1","signatures":"pronom v109, container 20200121"}'
+    assert json.loads(hello) == {"tool": "fido 1.6.1", "signatures": shared_bundle().label}
 
 
 def hostile(tmp_path, body):
@@ -254,7 +270,7 @@ def hostile(tmp_path, body):
             """
             import os, signal, sys, time
             sys.path.insert(0, {root!r})
-            from preservation.formats.frames import framed, read_request
+            from preservation.formats.frames import framed, read_bundle, read_request
             def say(value):
                 sys.stdout.buffer.write(value if isinstance(value, bytes) else framed(value))
                 sys.stdout.buffer.flush()
@@ -263,7 +279,10 @@ def hostile(tmp_path, body):
                 if len(content) < length:
                     raise EOFError
                 return content
-            GOOD = {{"formats": [["fmt/18", "signature"]], "warnings": []}}
+            def one(answer):
+                return {{"answers": [answer], "which": [0], "milliseconds": [0.1]}}
+            GOOD = one({{"formats": [["fmt/18", "signature"]], "warnings": []}})
+            read_bundle(read)
             say({{"tool": "t", "signatures": "s"}})
             while True:
                 for sample in read_request(read):
@@ -281,9 +300,13 @@ def hostile(tmp_path, body):
         "say(b'\\xff\\xff\\xff\\xff')",
         "say(b'\\0\\0\\0\\x02{]')",
         "say({})",
-        "say({'formats': [['../../etc', 'signature']], 'warnings': []})",
-        "say({'formats': [['fmt/18', 'magic']], 'warnings': []})",
-        "say({'formats': [], 'warnings': [1]})",
+        "say(one({'formats': [['../../etc', 'signature']], 'warnings': []}))",
+        "say(one({'formats': [['fmt/18', 'magic']], 'warnings': []}))",
+        "say(one({'formats': [], 'warnings': [1]}))",
+        "say({**GOOD, 'which': [1]})",
+        "say({**GOOD, 'which': [-1]})",
+        "say({**GOOD, 'which': [0] * 9, 'milliseconds': [0.1] * 9})",
+        "say({**GOOD, 'milliseconds': ['x']})",
         "say(b'\\0\\0\\0\\x40' + b'[' * 64)",
     ],
 )
@@ -304,7 +327,7 @@ def test_a_file_of_which_two_workers_die_or_lie_is_failed_and_the_others_are_ans
 
 
 def test_a_tool_that_fails_on_a_file_says_so_and_goes_on(tmp_path):
-    command = hostile(tmp_path, "say({'failed': 'the identification tool failed: ValueError'})")
+    command = hostile(tmp_path, "say(one({'failed': 'the identification tool failed: ValueError'}))")
     with WorkerPool(workers=1, command=command) as pool:
         answer = pool.submit(sample()).result()
     assert answer == Identification("failed", warnings=("the identification tool failed: ValueError",))
@@ -315,7 +338,7 @@ def test_a_worker_that_takes_no_bytes_is_replaced_and_then_given_up(tmp_path):
     script = tmp_path / "worker.py"
     script.write_text(script.read_text().replace("while True:", "while not time.sleep(60):"))
     with WorkerPool(workers=1, deadline=0.3, command=command) as pool:
-        answer = pool.submit(sample("a.bin", bytes(3 << 20))).result()
+        answer = pool.submit(sample("a.zip", b"PK\3\4" + bytes(3 << 20))).result()
     assert answer == Identification("failed", warnings=("the identification tool crashed",))
 
 

@@ -9,6 +9,9 @@ from preservation.catalog.rows import MarkRow, Readable
 PAUSE = "pause/"
 """Before the identifier of the store that is not audited; alone it is for all stores."""
 
+SIGNATURES = "signatures"
+"""The signature bundle in use."""
+
 SKEWS = "clock skews"
 MOST_SKEWS = 50
 """How many jumps of the clock are remembered; a cycle of audits later the older ones make no difference."""
@@ -18,6 +21,7 @@ class Detail(Protocol):
     """The detail of an event, read with types."""
 
     time: str
+    seq: int
 
     def text(self, name: str) -> str:
         """Return a text."""
@@ -50,6 +54,14 @@ def audits_paused(event: Detail, _index: object, view: Changing) -> None:
 def audits_resumed(event: Detail, _index: object, view: Changing) -> None:
     """Forget a pause."""
     view.delete(MarkRow.PREFIX + (PAUSE + event.text("store")).encode())
+
+
+def signatures_activated(event: Detail, _index: object, view: Changing) -> None:
+    """Keep which bundle of signatures is in use, and since which event."""
+    value = {"bundle": event.text("bundle"), "blake3": event.text("blake3")}
+    known = json.dumps({**value, "activated": event.time, "event": event.seq}, sort_keys=True)
+    mark = MarkRow(name=SIGNATURES, value=known)
+    view.put(mark.key, mark.to_bytes())
 
 
 def clock_skewed(event: Detail, _index: object, view: Changing) -> None:

@@ -408,6 +408,7 @@ _CHANGES: Mapping[str, Callable[[_Detail, IndexOf, Writable], None]] = {
     EventType.AUDITS_PAUSED: marks.audits_paused,
     EventType.AUDITS_RESUMED: marks.audits_resumed,
     EventType.CLOCK_SKEW: marks.clock_skewed,
+    EventType.SIGNATURES_ACTIVATED: marks.signatures_activated,
     EventType.TIMESTAMPED: attested.timestamped,
     EventType.WITNESSED: attested.witnessed,
     EventType.INCIDENT_OPENED: incidents.incident_opened,

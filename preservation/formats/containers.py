@@ -6,7 +6,6 @@ holds only if all its members are there and all their sequences fit, as the sign
 
 import io
 import struct
-import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,12 +17,14 @@ from preservation.formats.identification import (
     CONTAINER_CAPPED,
     CONTAINER_TOO_LARGE,
     CONTAINER_UNREADABLE,
+    ENCRYPTED,
     ENDS,
+    MACROS,
     OLE_MAGIC,
     ZIP_MAGIC,
     Sample,
 )
-from preservation.formats.sequences import ByteSequence, byte_sequence
+from preservation.formats.index import Pattern
 
 Kind = Literal["ZIP", "OLE2"]
 
@@ -38,6 +39,9 @@ MEMBERS_LIMIT = 20_000
 
 _SIMPLE_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
+_OOXML_MACROS = "vbaProject.bin"
+_OLE_MACROS = "_VBA_PROJECT"
+_OLE_ENCRYPTED = "EncryptedPackage"
 _CENTRAL_ENTRY = b"PK\x01\x02"
 _OLE_HEADER = 512
 _OLE_FAT_COUNT = struct.Struct("<30xH12xI")
@@ -49,7 +53,7 @@ class Entry:
     """A member that must be there; of `alternatives`, if there are any, one must fit with all its sequences."""
 
     path: str
-    alternatives: tuple[tuple[ByteSequence, ...], ...]
+    alternatives: tuple[tuple[Pattern, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +67,6 @@ class ContainerSignature:
 
 Signatures = Mapping[str, tuple[ContainerSignature, ...]]
 """The signatures of each kind of container."""
-
-
-def load_container_signatures(path: str) -> Signatures:
-    """Read a container signature file of The National Archives.
-
-    Raises:
-        BadSequenceError: the file uses a notation that is not known.
-    """
-    root = ET.parse(path).getroot()  # noqa: S314  # a file of the installed package, not from outside
-    puids: dict[str | None, list[str]] = {}
-    for mapping in root.iter("FileFormatMapping"):
-        puids.setdefault(mapping.get("signatureId"), []).append(mapping.get("Puid", ""))
-    found: dict[str, list[ContainerSignature]] = {"ZIP": [], "OLE2": []}
-    for element in root.iter("ContainerSignature"):
-        entries = tuple(
-            Entry(file.findtext("Path", ""), tuple(_sequences(one) for one in file.iter("InternalSignature")))
-            for file in element.findall("Files/File")
-        )
-        signature = ContainerSignature(
-            element.findtext("Description", ""), tuple(puids.get(element.get("Id"), ())), entries
-        )
-        found[element.get("ContainerType", "")].append(signature)
-    return {kind: tuple(signatures) for kind, signatures in found.items()}
-
-
-def _sequences(element: ET.Element) -> tuple[ByteSequence, ...]:
-    return tuple(byte_sequence(sequence) for sequence in element.findall("ByteSequence"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +197,9 @@ def _look_into_zip(
     if (sample.whole or sample.tail).count(_CENTRAL_ENTRY) > MEMBERS_LIMIT:
         raise _TooMuchError
     with zipfile.ZipFile(reader) as archive:
+        members = archive.infolist()
+        warnings += [ENCRYPTED] * any(member.flag_bits & _ENCRYPTED for member in members)
+        warnings += [MACROS] * any(member.filename.endswith(_OOXML_MACROS) for member in members)
 
         def fetch(name: str) -> bytes:
             member = archive.getinfo(name)
@@ -251,6 +231,8 @@ def _look_into_ole(
             names.setdefault("/".join(part.lstrip(_CONTROL) for part in parts), name)
         if len(names) > MEMBERS_LIMIT:
             raise _TooMuchError
+        warnings += [ENCRYPTED] * (_OLE_ENCRYPTED in names)
+        warnings += [MACROS] * any(name.endswith(_OLE_MACROS) for name in names)
 
         def fetch(name: str) -> bytes:
             if archive.get_type(name) != olefile.STGTY_STREAM:

@@ -1,16 +1,20 @@
 """The bytes that pass between the identifying pool and its worker processes.
 
-A request is one frame for a batch of samples, read whole before the first answer is written, so that neither side ever
-waits for the other; an answer is one frame for each sample, in order. A frame is a length (4 bytes, big-endian) and a
-JSON text; in a request the samples' bytes follow. JSON, because nothing that a worker writes is to be trusted.
+The pool first sends the signature bundle: a length (4 bytes, big-endian) and its bytes, none for the signatures that
+are shipped with FIDO. A request is one frame for a batch of samples, read whole before the first answer is written, so
+that neither side ever waits for the other; each frame of answers has those for the next samples of the batch, in order.
+A frame is a length and a JSON text; in a request the samples' bytes follow. JSON, because nothing that a worker writes
+is to be trusted.
 """
 
 import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast, get_args
 
 from preservation.formats.identification import (
+    TOO_SLOW,
     Basis,
     FormatMatch,
     Identification,
@@ -67,24 +71,68 @@ def request(samples: Sequence[Sample]) -> list[bytes]:
     return [framed({"samples": entries}), *(piece for sample in samples for piece in sample.pieces())]
 
 
+def read_bundle(read: Reading) -> bytes:
+    """Read the bundle with which the pool begins."""
+    (length,) = LENGTH.unpack(read(LENGTH.size))
+    return read(length)
+
+
 def read_request(read: Reading) -> list[Sample]:
     """Read the next request; the worker trusts the pool.
 
     Raises:
         EOFError: the pool has gone.
     """
-    return [
-        Sample.from_pieces(entry["extension"], entry["size"], tuple(read(length) for length in entry["pieces"]))
-        for entry in read_json(read)["samples"]
-    ]
+    entries = read_json(read)["samples"]
+    content = memoryview(read(sum(sum(entry["pieces"]) for entry in entries)))
+    samples, place = [], 0
+    for entry in entries:
+        pieces = []
+        for length in entry["pieces"]:
+            pieces.append(bytes(content[place : place + length]))
+            place += length
+        samples.append(Sample.from_pieces(entry["extension"], entry["size"], tuple(pieces)))
+    return samples
 
 
-def believed(answer: Mapping[str, Any], tool: str, signatures: str) -> Identification:
-    """The identification that a worker's answer amounts to.
+def answers_frame(answers: Sequence[tuple[Mapping[str, object], float]]) -> bytes:
+    """The frame of the answers for some samples, each with its milliseconds; equal answers are written once."""
+    distinct: dict[str, int] = {}
+    which = [distinct.setdefault(json.dumps(answer, sort_keys=True), len(distinct)) for answer, _ in answers]
+    return framed(
+        {
+            "answers": [json.loads(text) for text in distinct],
+            "which": which,
+            "milliseconds": [round(milliseconds, 3) for _, milliseconds in answers],
+        }
+    )
+
+
+def believed(frame: Mapping[str, Any], most: int, tool: str, signatures: str) -> list[Identification]:
+    """The identifications that a frame of answers amounts to: one at least, and `most` at most.
 
     Raises:
-        BadFrameError: the answer does not have the prescribed form.
+        BadFrameError: the frame does not have the prescribed form.
     """
+    answers, which, times = frame.get("answers"), frame.get("which"), frame.get("milliseconds")
+    if not isinstance(answers, list) or not isinstance(which, list) or not isinstance(times, list):
+        raise BadFrameError("answers")
+    if not 0 < len(which) == len(times) <= most:
+        raise BadFrameError("which")
+    known = [_believed(answer, tool, signatures) for answer in answers]
+    found = []
+    for number, milliseconds in zip(which, times, strict=True):
+        if type(number) is not int or not 0 <= number < len(known) or not isinstance(milliseconds, int | float):
+            raise BadFrameError("which")
+        found.append(replace(known[number], milliseconds=float(milliseconds)))
+    return found
+
+
+def _believed(answer: object, tool: str, signatures: str) -> Identification:
+    if not isinstance(answer, dict):
+        raise BadFrameError("answer")
+    if answer.get("late"):
+        return Identification("timeout", warnings=(TOO_SLOW,))
     failure = answer.get("failed")
     if failure is not None:
         return Identification("failed", warnings=_texts([failure]))

@@ -10,23 +10,27 @@ import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NewType, Protocol, Self, cast, get_args
 
 from storage_backends.errors import MocbanError, marked
 
 Puid = NewType("Puid", str)
-Basis = Literal["signature", "container", "extension"]
+Basis = Literal["signature", "container", "probe", "extension"]
 Status = Literal["identified", "unidentified", "failed", "timeout", "off"]
 
 ENDS = 128 * 1024
 """Bytes at each end of a file in which its signature is sought."""
 
 WHOLE_LIMIT = 8 * 1024 * 1024
-"""A container up to this many bytes is looked into; of a larger one only what its two ends show is seen."""
+"""A container or PDF up to this many bytes is looked into; of a larger one only what its two ends show is seen, and
+what a scan of a PDF found."""
 
 ZIP_MAGIC = b"PK\x03\x04"
 OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+PDF_MAGIC = b"%PDF-"
+PDF_MAGIC_WITHIN = 1024
+"""Bytes of a file in which the magic of PDF stands, as its readers accept it."""
 
 EXTENSION_ONLY = marked("known by the extension only")
 EXTENSION_UNUSUAL = marked("the extension is not usual for this format")
@@ -39,6 +43,18 @@ TOO_SLOW = marked("identification did not finish in time")
 TOOL_CRASHED = marked("the identification tool crashed")
 TOOL_FAILED = marked("the identification tool failed")
 TOOL_ABSENT = marked("the identification tool could not be started")
+CLAIMS_PDF_A = marked("it claims to be PDF/A, which was not checked")
+CLAIMS_PDF_UA = marked("it claims to be PDF/UA, which was not checked")
+ENCRYPTED = marked("it is encrypted, wholly or in part")
+SIGNED = marked("it carries electronic signatures")
+MACROS = marked("it holds macros")
+TEXT_UTF_16 = marked("text in UTF-16")
+TEXT_NOT_UTF_8 = marked("text in an encoding that is not UTF-8")
+TEXT_CP1258 = marked("Vietnamese text in Windows-1258")
+TEXT_TCVN3 = marked("Vietnamese text in TCVN3 (ABC)")
+TEXT_VNI = marked("Vietnamese text in VNI")
+NOT_READ = marked("the file could not be read")
+NOT_A_FILE = marked("this is not a regular file")
 STOPPED = marked("identification was stopped")
 
 _PUID = re.compile(r"[a-z]+(-[a-z]+)?/[A-Za-z0-9._-]{1,40}")
@@ -66,6 +82,11 @@ def checked_puid(text: object) -> Puid:
 def extension_of(name: str) -> str:
     """The extension as FIDO reads it from a name: lower case, without the dot, empty when there is none."""
     return os.path.splitext(name)[1].lower().lstrip(".")
+
+
+def wants_whole(head: bytes) -> bool:
+    """Whether more of a file that begins so is of use than its two ends."""
+    return head.startswith((ZIP_MAGIC, OLE_MAGIC)) or head.find(PDF_MAGIC, 0, PDF_MAGIC_WITHIN) >= 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +128,8 @@ class Identification:
     status: Status
     formats: tuple[FormatMatch, ...] = ()
     warnings: tuple[str, ...] = ()
+    milliseconds: float = field(default=0.0, compare=False)
+    """How long the file was looked at; not kept in the manifest."""
 
     def to_json(self) -> dict[str, object]:
         """The fields `formats`, `identification` and `warnings` of a file's line in the manifest."""
@@ -150,7 +173,8 @@ class Sample:
     """The part of a file that identification looks at.
 
     `head` and `tail` are its first and last `ENDS` bytes (both the whole file, if it is not longer). `whole` is present
-    only when something beyond them is of use: for a container of at most `WHOLE_LIMIT` bytes.
+    only when something beyond them is of use: for a container or PDF of at most `WHOLE_LIMIT` bytes. `more` is what a
+    scan of a larger PDF found.
     """
 
     extension: str
@@ -158,18 +182,21 @@ class Sample:
     head: bytes
     tail: bytes
     whole: bytes | None = None
+    more: bytes = b""
 
     @classmethod
     def of_content(cls, name: str, content: bytes) -> Self:
         """The sample of a file whose whole content is at hand; keeps no more of it than is needed."""
         if len(content) <= ENDS:
             return cls(extension_of(name), len(content), content, content)
-        wanted = len(content) <= WHOLE_LIMIT and content.startswith((ZIP_MAGIC, OLE_MAGIC))
+        wanted = len(content) <= WHOLE_LIMIT and wants_whole(content[:ENDS])
         return cls(extension_of(name), len(content), content[:ENDS], content[-ENDS:], content if wanted else None)
 
     @classmethod
-    def of_ends(cls, name: str, size: int, head: bytes, tail: bytes) -> Self:
+    def of_ends(cls, name: str, size: int, head: bytes, tail: bytes, more: bytes = b"") -> Self:
         """The sample of a file of `size` bytes of which only the two ends are at hand, each of `min(size, ENDS)` bytes.
+
+        `more` is what a `PdfScan` of all of it found.
 
         Raises:
             ValueError: an end has another length.
@@ -177,19 +204,21 @@ class Sample:
         expected = min(size, ENDS)
         if len(head) != expected or len(tail) != expected:
             raise ValueError(f"each end of {size} bytes has {expected} bytes, not {len(head)} and {len(tail)}")
-        return cls(extension_of(name), size, head, head if size <= ENDS else tail)
+        return cls(extension_of(name), size, head, head if size <= ENDS else tail, None, more if size > ENDS else b"")
 
     def pieces(self) -> tuple[bytes, ...]:
         """The bytes that must travel to whoever looks: the whole file, or its two ends."""
         if self.whole is not None:
             return (self.whole,)
-        return (self.head,) if self.size <= ENDS else (self.head, self.tail)
+        if self.size <= ENDS:
+            return (self.head,)
+        return (self.head, self.tail, self.more) if self.more else (self.head, self.tail)
 
     @classmethod
     def from_pieces(cls, extension: str, size: int, pieces: tuple[bytes, ...]) -> Self:
         """Put a sample together again from `pieces()`."""
         if len(pieces) > 1:
-            return cls(extension, size, *pieces)
+            return cls(extension, size, pieces[0], pieces[1], None, b"".join(pieces[2:]))
         content = pieces[0]
         if size <= ENDS:
             return cls(extension, size, content, content)

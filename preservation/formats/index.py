@@ -9,18 +9,34 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Literal
 
 from preservation.formats.identification import ENDS
 from preservation.formats.necessity import Condition, Containing, Keyed, Necessity
 
+Position = Literal["BOF", "EOF", "VAR", "IFB"]
+
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One regular expression of a signature, and where FIDO applies it (`BOF`, `EOF`, `VAR`, `IFB`)."""
+    """One regular expression of a signature, and where FIDO applies it."""
 
-    position: str
+    position: Position
     expression: bytes
     necessity: Necessity
+
+    @property
+    def at_end(self) -> bool:
+        """Whether it says something of the end of a content."""
+        return self.position == "EOF"
+
+    def fits(self, content: bytes) -> bool:
+        """Whether a whole content has the pattern where it should be."""
+        expression = compiled(self.expression)
+        if self.position == "BOF":
+            return expression.match(content) is not None
+        reach = self.necessity.reach if self.at_end else None
+        return expression.search(content, 0 if reach is None else max(0, len(content) - reach)) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,9 @@ class Format:
     extensions: tuple[str, ...]
     beats: frozenset[str]
     signatures: tuple[Signature, ...]
+    name: str = ""
+    version: str = ""
+    media_type: str = ""
 
 
 Match = tuple[Format, str]

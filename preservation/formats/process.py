@@ -1,21 +1,31 @@
 """One worker process, seen from the pool: how it is started, asked, waited for and ended."""
 
+import fcntl
 import json
 import os
 import select
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
+from itertools import islice
 
-from preservation.formats.frames import BadFrameError, believed, read_json, request
+from preservation.formats.frames import LENGTH, BadFrameError, believed, read_json, request
 from preservation.formats.identification import BadIdentificationError, Identification, Sample
+
+_SOFT = 0.8
+"""The part of a file's time after which the worker itself gives the file up."""
 
 _ALARM_MARGIN = 5.0
 _CHUNK = 1 << 20
+_PARTS = 64
+"""Parts that are written at once; fewer than any system's limit."""
+
 _START = (
     "import json,sys;sys.path[:]=json.loads(sys.argv[1]);"
-    "from preservation.formats.worker import main;main(float(sys.argv[2]))"
+    "from preservation.formats.worker import main;main(float(sys.argv[2]),float(sys.argv[3]))"
 )
 
 
@@ -34,7 +44,15 @@ def worker_command(deadline: float) -> tuple[str, ...]:
     """
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     places = [here, *(place for place in sys.path if os.path.isabs(place) and place != here)]
-    return (sys.executable, "-I", "-c", _START, json.dumps(places), str(deadline + _ALARM_MARGIN))
+    return (
+        sys.executable,
+        "-I",
+        "-c",
+        _START,
+        json.dumps(places),
+        str(deadline * _SOFT),
+        str(deadline + _ALARM_MARGIN),
+    )
 
 
 class WorkerProcess:
@@ -54,6 +72,8 @@ class WorkerProcess:
         self._requests, self._answers = self._process.stdin, self._process.stdout
         os.set_blocking(self._requests.fileno(), False)
         os.set_blocking(self._answers.fileno(), False)
+        with suppress(OSError):  # not more than one person may have of such memory; then it takes more steps
+            fcntl.fcntl(self._requests.fileno(), fcntl.F_SETPIPE_SZ, _CHUNK)
         self._received = bytearray()
         self._tool = ""
         self._signatures = ""
@@ -63,13 +83,14 @@ class WorkerProcess:
         """The process id."""
         return self._process.pid
 
-    def greet(self, seconds: float) -> None:
-        """Wait until the worker is ready.
+    def greet(self, bundle: bytes, seconds: float) -> None:
+        """Tell the worker its signatures and wait until it is ready.
 
         Raises:
             LateError: it is not, after so many seconds.
             GoneError: it cannot work; the text says why, if the worker told.
         """
+        self._send([LENGTH.pack(len(bundle)), bundle], seconds)
         hello = self._frame(seconds)
         if "failed" in hello:
             raise GoneError(str(hello["failed"]))
@@ -81,27 +102,32 @@ class WorkerProcess:
         Raises:
             GoneError: the worker did not take it.
         """
-        limit = time.monotonic() + seconds
-        for part in request(samples):
-            rest = memoryview(part)
-            while rest:
-                try:
-                    _wait(self._requests.fileno(), select.POLLOUT, limit)
-                    rest = rest[os.write(self._requests.fileno(), rest[:_CHUNK]) :]
-                except BlockingIOError:
-                    continue
-                except (OSError, LateError) as error:
-                    raise GoneError from error
+        self._send(request(samples), seconds)
 
-    def answer(self, seconds: float) -> Identification:
-        """The next answer.
+    def _send(self, parts: Sequence[bytes], seconds: float) -> None:
+        limit = time.monotonic() + seconds
+        rest = deque(memoryview(part) for part in parts if part)
+        try:
+            while rest:
+                _wait(self._requests.fileno(), select.POLLOUT, limit)
+                with suppress(BlockingIOError):
+                    written = os.writev(self._requests.fileno(), list(islice(rest, _PARTS)))
+                    while rest and written >= len(rest[0]):
+                        written -= len(rest.popleft())
+                    if written:
+                        rest[0] = rest[0][written:]
+        except (OSError, LateError) as error:
+            raise GoneError from error
+
+    def answers(self, most: int, seconds: float) -> list[Identification]:
+        """The next answers: one at least, `most` at most.
 
         Raises:
-            LateError: it did not come in time.
-            GoneError: it will not come.
+            LateError: they did not come in time.
+            GoneError: they will not come.
         """
         try:
-            return believed(self._frame(seconds), self._tool, self._signatures)
+            return believed(self._frame(seconds), most, self._tool, self._signatures)
         except (BadFrameError, BadIdentificationError) as error:
             raise GoneError from error
 

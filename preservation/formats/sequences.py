@@ -1,15 +1,16 @@
-"""PRONOM's notation for byte sequences, as The National Archives' container signature file uses it, as expressions.
+"""PRONOM's notation for byte sequences, as the signature files of The National Archives use it, as expressions.
 
-Notation: hexadecimal bytes, 'text', [a:b] or [a-b] ranges, [a b] choices, [!a] anything else, [&a] all of these bits,
-[~a] any of these bits, ?? one byte, {n} {n-m} {n-*} so many bytes, * any number, (a|b) alternatives.
+Notation: hexadecimal bytes, 'text', [a:b] or [a-b] ranges (of several bytes, too, compared from left to right), [a b]
+choices, [!a] anything else, [&a] all of these bits, [~a] any of these bits, ?? one byte, {n} {n-m} {n-*} so many bytes,
+* any number, (a|b) alternatives.
 """
 
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
 from functools import cache
 
-from preservation.formats.index import compiled
+from preservation.formats.index import Pattern, Position
+from preservation.formats.necessity import necessity
 
 _TOKEN = re.compile(
     r"\s+|(?P<text>'[^']*')|(?P<hex>[0-9A-Fa-f]{2})|(?P<one>\?\?)|(?P<any>\*)|(?P<punctuation>[(|)])"
@@ -18,37 +19,39 @@ _TOKEN = re.compile(
 _MEMBER = re.compile(r"\s*(?:'(?P<text>[^']*)'|(?P<hex>(?:[0-9A-Fa-f]{2})+)|(?P<range>[:-]))")
 
 
+LARGEST_BYTE = 0xFF
+
+
 class BadSequenceError(ValueError):
     """A signature file uses a notation that is not known here."""
 
 
-@dataclass(frozen=True, slots=True)
-class ByteSequence:
-    """An expression that is sought in a member of a container; `at_end` if the end of the member matters."""
-
-    expression: bytes
-    at_end: bool
-
-    def fits(self, content: bytes) -> bool:
-        """Whether the sequence is in this content where it should be."""
-        return compiled(self.expression).search(content) is not None
-
-
-def byte_sequence(element: ET.Element) -> ByteSequence:
+def byte_sequence(element: ET.Element) -> Pattern:
     """Read a ByteSequence element; offsets count from the end of the sub-sequence before.
 
     Raises:
         BadSequenceError: the notation is not known.
     """
+    position, expression = _positioned(element)
+    try:
+        return Pattern(position, expression, necessity(position, expression))
+    except (re.error, OverflowError, RecursionError) as error:
+        raise BadSequenceError(f"not an expression: {error}") from error
+
+
+def _positioned(element: ET.Element) -> tuple[Position, bytes]:
     reference = element.get("Reference", "Variable")
     parts = sorted(element.findall("SubSequence"), key=lambda part: int(part.get("Position", "1")))
+    if not parts:
+        raise BadSequenceError("a sequence without parts")
     if reference == "EOFoffset":
-        return ByteSequence(b"(?s)" + b"".join(_sub_sequence(part) + _offset(part) for part in parts) + rb"\Z", True)
+        return "EOF", b"(?s)" + b"".join(_sub_sequence(part) + _offset(part) for part in parts) + rb"\Z"
     if reference == "BOFoffset":
-        return ByteSequence(rb"(?s)\A" + b"".join(_offset(part) + _sub_sequence(part) for part in parts), False)
+        return "BOF", rb"(?s)\A" + b"".join(_offset(part) + _sub_sequence(part) for part in parts)
     if reference != "Variable":
         raise BadSequenceError(f"unknown reference {reference}")
-    return ByteSequence(b"(?s)" + b".*?".join(_sub_sequence(part) for part in parts), False)
+    least = [_gap(part.get("SubSeqMinOffset"), None) if number else b"" for number, part in enumerate(parts)]
+    return "VAR", b"(?s)" + b"".join(gap + _sub_sequence(part) for gap, part in zip(least, parts, strict=True))
 
 
 def _offset(part: ET.Element) -> bytes:
@@ -59,8 +62,11 @@ def _gap(least: str | None, most: str | None) -> bytes:
     """A greatest offset below the least one stands in the file for an exact offset; none at all, for any offset."""
     low = int(least or 0)
     if not most:
-        return b".{%d,}?" % low
-    return b".{%d,%d}?" % (low, max(low, int(most)))
+        return b".{%d,}" % low if low else b".*"
+    high = max(low, int(most))
+    if low == high:
+        return b".{%d}" % low if low else b""
+    return b".{%d,%d}" % (low, high)
 
 
 def _sub_sequence(part: ET.Element) -> bytes:
@@ -105,9 +111,9 @@ def expression_of(notation: str) -> bytes:
 def _token(token: re.Match[str]) -> bytes:
     kind = token.lastgroup
     if kind == "text":
-        return re.escape(token["text"][1:-1].encode("latin-1"))
+        return _escaped(token["text"][1:-1].encode("latin-1"))
     if kind == "hex":
-        return re.escape(bytes.fromhex(token["hex"]))
+        return _escaped(bytes.fromhex(token["hex"]))
     if kind == "set":
         return _choice(token["set"].strip())
     if kind == "punctuation":
@@ -137,6 +143,11 @@ def _choice(body: str) -> bytes:
             ranged = True
         else:
             members.append(bytes.fromhex(member["hex"]) if member["hex"] else member["text"].encode("latin-1"))
+    width = len(members[0]) if members else 0
+    if ranged and len(members) == 2 and len(members[1]) == width > 1:  # noqa: PLR2004  # from, to
+        return _wide(members[0], members[1], negated)
+    if negated and len(members) == 1 and width > 1:
+        return b"(?:(?!%b).{%d})" % (_escaped(members[0]), width)
     if any(len(member) != 1 for member in members) or (ranged and len(members) != 2):  # noqa: PLR2004  # from, to
         raise BadSequenceError(f"not a choice of single bytes [{body}]")
     values = [member[0] for member in members]
@@ -147,3 +158,23 @@ def _one_of(values: list[int], negated: bool) -> bytes:  # noqa: FBT001  # priva
     if not values:
         raise BadSequenceError("a choice of nothing")
     return (b"[^" if negated else b"[") + b"".join(rb"\x%02x" % value for value in values) + b"]"
+
+
+def _wide(low: bytes, high: bytes, negated: bool) -> bytes:  # noqa: FBT001  # private, and always by position
+    """A range of several bytes; FIDO's own converter gives such signatures up (three Windows programs among them)."""
+    at_least, at_most = [_escaped(low)], [_escaped(high)]
+    for place in range(len(low)):
+        rest = b".{%d}" % (len(low) - place - 1)
+        if low[place] < LARGEST_BYTE:
+            at_least.append(_escaped(low[:place]) + rb"[\x%02x-\xff]" % (low[place] + 1) + rest)
+        if high[place] > 0:
+            at_most.append(_escaped(high[:place]) + rb"[\x00-\x%02x]" % (high[place] - 1) + rest)
+    within = b"(?=%b)(?:%b)" % (b"|".join(at_least), b"|".join(at_most))
+    return b"(?:(?!%b).{%d})" % (within, len(low)) if negated else b"(?:%b)" % within
+
+
+def _escaped(content: bytes) -> bytes:
+    """The bytes as an expression in ASCII, so that it can stand in FIDO's own files."""
+    return b"".join(
+        bytes((byte,)) if chr(byte).isascii() and chr(byte).isalnum() else rb"\x%02x" % byte for byte in content
+    )

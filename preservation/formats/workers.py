@@ -1,13 +1,14 @@
 """A pool of worker processes that identify formats: with a deadline for each file, and no file that can stop the work.
 
 Each worker belongs to one thread of the pool. The thread takes a share of what waits, sends it as one batch and reads
-the answers one by one, so that it always knows which file is being looked at when a worker is late or dies.
+the answers as they come, many at a time: each awakening of a thread costs the ingest beside it more than the answer.
+When a worker is late or dies, what it was asked is asked again file by file, so that the one to blame is known.
 """
 
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -16,6 +17,7 @@ from typing import Self
 from preservation.formats import identification as words
 from preservation.formats.identification import Identification, Sample
 from preservation.formats.process import GoneError, LateError, WorkerProcess, worker_command
+from storage_backends.errors import MocbanError
 
 DEADLINE = 5.0
 """Seconds for one file."""
@@ -29,7 +31,7 @@ IN_FLIGHT_BYTES = 64 << 20
 IN_FLIGHT_FILES = 4096
 
 _BATCH_BYTES = 4 << 20
-_BATCH_FILES = 64
+_BATCH_FILES = 256
 _WORTH_A_WORKER_FILES = 256
 _WORTH_A_WORKER_BYTES = 8 << 20
 _MOST_CRASHES = 2
@@ -38,11 +40,15 @@ _MOST_FAILED_STARTS = 3
 
 @dataclass(slots=True)
 class _Order:
-    """A sample, the answer that is owed for it, and how many workers have died of it."""
+    """A sample, the answer that is owed for it, and how many workers have died of it.
+
+    It is asked about alone once a worker was late or died while it was one of many.
+    """
 
     sample: Sample
     future: Future[Identification] = field(default_factory=Future)
     crashes: int = 0
+    alone: bool = False
 
     @property
     def weight(self) -> int:
@@ -56,12 +62,24 @@ class WorkerPool:
     """
 
     def __init__(
-        self, *, workers: int | None = None, deadline: float = DEADLINE, command: Sequence[str] | None = None
+        self,
+        *,
+        workers: int | None = None,
+        deadline: float = DEADLINE,
+        bundle: Callable[[], bytes] | None = None,
+        command: Sequence[str] | None = None,
     ) -> None:
-        """Use at most so many `workers` (default: one a processor, two at most) and `deadline` seconds for a file."""
+        """Use at most so many `workers` (default: one a processor, two at most) and `deadline` seconds for a file.
+
+        `bundle` gives the signatures as `SignatureBundle.to_bytes` writes them and is asked once, when the first worker
+        is needed; without it they are those that are shipped with FIDO.
+        """
         self._most_workers = workers or min(2, len(os.sched_getaffinity(0)))
         self._deadline = deadline
         self._command = tuple(command or worker_command(deadline))
+        self._load = bundle
+        self._bundle: bytes | None = None
+        self._loading = threading.Lock()
         self._change = threading.Condition()
         self._queue: deque[_Order] = deque()
         self._bytes = 0
@@ -110,7 +128,7 @@ class WorkerPool:
                 if not self._queue:
                     return
                 order = self._queue.popleft()
-            self._settle(order, Identification("failed", warnings=(reason,)))
+            self._settle([(order, Identification("failed", warnings=(reason,)))])
 
     def pids(self) -> tuple[int, ...]:
         """The process ids of the workers that are running."""
@@ -148,12 +166,13 @@ class WorkerPool:
                 weight += batch[-1].weight
             return batch
 
-    def _settle(self, order: _Order, answer: Identification) -> None:
+    def _settle(self, answered: Sequence[tuple[_Order, Identification]]) -> None:
         with self._change:
-            self._bytes -= order.weight
-            self._files -= 1
+            self._bytes -= sum(order.weight for order, _ in answered)
+            self._files -= len(answered)
             self._change.notify_all()
-        order.future.set_result(answer)
+        for order, answer in answered:
+            order.future.set_result(answer)
 
     def _serve(self) -> None:
         """The work of one thread, until the pool is closed."""
@@ -165,26 +184,38 @@ class WorkerPool:
 
     def _advance(self, worker: WorkerProcess | None, batch: deque[_Order]) -> WorkerProcess | None:
         """Answer at least one order of the batch, or try to; gives back the worker, unless it had to be ended."""
+        asked = [batch[0]] if batch[0].alone else [order for order in batch if not order.alone]
         try:
             worker = worker or self._started()
             if worker is None:
-                self._settle(batch.popleft(), self._not_looked_at(self._absence))
+                self._settle([(batch.popleft(), self._not_looked_at(self._absence))])
                 return None
-            worker.ask([order.sample for order in batch], self._deadline)
-            while batch:
-                answer = worker.answer(self._deadline)
-                self._settle(batch.popleft(), answer)
+            worker.ask([order.sample for order in asked], self._deadline)
+            left = len(asked)
+            while left:
+                answers = worker.answers(left, self._deadline)
+                left -= len(answers)
+                self._settle([(batch.popleft(), answer) for answer in answers])
             return worker
         except LateError:
-            self._settle(batch.popleft(), Identification("timeout", warnings=(words.TOO_SLOW,)))
+            self._blame(batch, asked, Identification("timeout", warnings=(words.TOO_SLOW,)))
         except GoneError:
-            batch[0].crashes += 1
+            batch[0].crashes += batch[0].alone or len(asked) == 1
             if batch[0].crashes >= _MOST_CRASHES or self._closed:
-                self._settle(batch.popleft(), self._not_looked_at(words.TOOL_CRASHED))
+                self._settle([(batch.popleft(), self._not_looked_at(words.TOOL_CRASHED))])
+            else:
+                _separate(batch, asked)
         except Exception as error:  # noqa: BLE001  # an answer that never comes would stop the whole ingest
-            self._settle(batch.popleft(), self._not_looked_at(f"{words.TOOL_FAILED}: {type(error).__name__}"))
+            self._blame(batch, asked, self._not_looked_at(f"{words.TOOL_FAILED}: {type(error).__name__}"))
         self._end(worker)
         return None
+
+    def _blame(self, batch: deque[_Order], asked: Sequence[_Order], answer: Identification) -> None:
+        """Answer for the first order of the batch, if it was asked alone; else have each of them asked alone."""
+        if len(asked) == 1 or self._closed:
+            self._settle([(batch.popleft(), answer)])
+        else:
+            _separate(batch, asked)
 
     def _not_looked_at(self, reason: str) -> Identification:
         return Identification("failed", warnings=(words.STOPPED if self._closed else reason,))
@@ -203,8 +234,8 @@ class WorkerPool:
                     continue
                 self._workers.add(worker)
             try:
-                worker.greet(START_DEADLINE)
-            except (GoneError, LateError) as error:
+                worker.greet(self._signatures(), START_DEADLINE)
+            except (GoneError, LateError, MocbanError, OSError) as error:
                 self._end(worker)
                 with self._change:
                     self._failed_starts += 1
@@ -214,8 +245,21 @@ class WorkerPool:
                 self._failed_starts = 0
             return worker
 
+    def _signatures(self) -> bytes:
+        with self._loading:
+            if self._bundle is None:
+                self._bundle = self._load() if self._load is not None else b""
+            return self._bundle
+
     def _end(self, worker: WorkerProcess | None) -> None:
         if worker is not None:
             with self._change:
                 self._workers.discard(worker)
             worker.reap()
+
+
+def _separate(batch: deque[_Order], asked: Sequence[_Order]) -> None:
+    """Have what is left of a batch asked file by file: the first that was not answered may be the one to blame."""
+    still = set(map(id, batch))
+    for order in asked:
+        order.alone = order.alone or id(order) in still

@@ -80,6 +80,7 @@ class EventType(StrEnum):
     INCIDENTS_SEEN = LOCAL + "incidents-seen"
     INCIDENT_CLOSED = LOCAL + "incident-closed"
     DRILL = LOCAL + "drill"
+    SIGNATURES_ACTIVATED = LOCAL + "signatures-activated"
     CARTRIDGE_LABELLED = LOCAL + "cartridge-labelled"
     CARTRIDGE_SEEN = LOCAL + "cartridge-seen"
     CARTRIDGE_MOVED = LOCAL + "cartridge-moved"
