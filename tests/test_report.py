@@ -356,13 +356,16 @@ def test_a_format_is_called_what_pronom_calls_it():
 
 
 def test_an_identified_file_counts_for_its_format(kept, monkeypatch):
-    line = {"formats": [{"puid": "fmt/95"}], "identification": "identified"}
+    def matches(*puids):
+        return [{"basis": "signature", "puid": puid, "signatures": "s", "tool": "t"} for puid in puids]
+
+    line = {"formats": matches("fmt/95"), "identification": "identified"}
     lines = [
         {},
         FileLine(b"a", "", "", 7, line),
         FileLine(b"b", "", "", 1, {"formats": [], "identification": "failed"}),
     ]
-    lines.append(FileLine(b"c", "", "", 2, {"formats": [{"puid": "fmt/1"}, {"puid": "fmt/2"}]}))
+    lines.append(FileLine(b"c", "", "", 2, {"formats": matches("fmt/1", "fmt/2"), "identification": "identified"}))
     monkeypatch.setattr("audits.reports.formats.manifest", lambda *_: iter(lines))
     assert {"fmt/95": (1, 7), "failed": (1, 1), "several": (1, 2)} == made(kept).report.formats.formats
 

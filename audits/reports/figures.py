@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from preservation.risk.scoring import Held
+
 HOUR = 3600
 
 
@@ -146,10 +148,12 @@ class Holdings:
 
 @dataclass(slots=True)
 class FormatFigures:
-    """Files of the latest versions by format, as identified at ingest."""
+    """Files of the latest versions by format, as identified last."""
 
     formats: dict[str, tuple[int, int]] = field(default_factory=dict)
     """By PUID, or by what identification said where it gave none: files, bytes."""
+    held: list[Held] = field(default_factory=list)
+    """The same, by what else is known of the files."""
     unread_packages: int = 0
     """Packages whose manifest could not be read now."""
     unread_files: int = 0

@@ -1,7 +1,7 @@
-"""Which formats the files have: from the manifests, each read once and remembered by its digest.
+"""Which formats the files have: from the manifests and what was found later, each manifest read once and remembered.
 
-What was counted of a manifest never changes, so it is kept in ``cache/formats.jsonl`` in the repository, one line a
-package in the order of the packages, with a checksum. The file can be thrown away.
+What was counted changes only when something is found later for the package, so it is kept in ``cache/formats.jsonl`` in
+the repository, one line a package in the order of the packages, with a checksum. The file can be thrown away.
 """
 
 import contextlib
@@ -9,15 +9,20 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 from audits.reports.figures import FormatFigures
 from audits.reports.holdings import latest_versions
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import VersionRow
+from preservation.formats.identification import Identification
+from preservation.identifications import Layers, OfPackage
 from preservation.manifest import FileLine
 from preservation.packages import manifest
+from preservation.parts import PartMissingError
 from preservation.repository import Repository
+from preservation.risk.facts import facts_of
+from preservation.risk.scoring import Held
 from preservation.stores import Store
 from storage_backends.backend import Recalling
 from storage_backends.errors import MocbanError
@@ -25,11 +30,14 @@ from storage_backends.errors import MocbanError
 FOLDER = "cache"
 NAME = "formats.jsonl"
 LINE_LIMIT = 1 << 20
+COUNTING = 2
+"""Which way of counting it is; what was counted in another way is counted anew."""
+
 SEVERAL = "several"
 """What stands for a format where identification names more than one."""
 
 Counts = dict[str, list[int]]
-"""By format: files, bytes."""
+"""By format and the facts of the files, with spaces between: files, bytes."""
 
 
 def formats_held(repository: Repository, view: View, stores: Sequence[Store], *, remember: bool) -> FormatFigures:
@@ -41,31 +49,47 @@ def formats_held(repository: Repository, view: View, stores: Sequence[Store], *,
     at_hand = [store for store in stores if store.backend is not None and not isinstance(store.backend, Recalling)]
     found = FormatFigures()
     totals: Counts = {}
-    with _Cache(repository.path, remember=remember) as cache:
+    with _Cache(repository.path, remember=remember) as cache, Layers(repository.sidecars, view) as layers:
         for row in latest_versions(view):
-            counts = cache.known(row)
-            if counts is None:
-                counts = _counted(view, at_hand, row)
-            if counts is None:
+            later = _later(layers, row)
+            state = f"{row.manifest_blake3}/{COUNTING}/{later.state if later is not None else ''}"
+            counts = cache.known(row, state)
+            if counts is None and later is not None:
+                counts = _counted(view, at_hand, row, later)
+            if counts is None or later is None:
                 found.unread_packages += 1
                 found.unread_files += row.files
                 continue
-            cache.keep(row, counts)
+            cache.keep(row, state, counts)
             for name, (files, size) in counts.items():
                 total = totals.setdefault(name, [0, 0])
                 total[0] += files
                 total[1] += size
-    found.formats = {name: (files, size) for name, (files, size) in totals.items()}
+    for name, (files, size) in totals.items():
+        form, _, facts = name.partition(" ")
+        before = found.formats.get(form, (0, 0))
+        found.formats[form] = (before[0] + files, before[1] + size)
+        found.held.append(Held(form, tuple(facts.split()), files, size))
     return found
 
 
-def _counted(view: View, stores: Sequence[Store], row: VersionRow) -> Counts | None:
-    """Return what a manifest says, or nothing if no copy of it can be read now."""
+def _later(layers: Layers, row: VersionRow) -> OfPackage | None:
+    """Return what was found later for the contents of a package; nothing if that cannot be read now."""
+    try:
+        return layers.of_package(row.fonds, row.package)
+    except PartMissingError:
+        return None
+
+
+def _counted(view: View, stores: Sequence[Store], row: VersionRow, later: OfPackage) -> Counts | None:
+    """Return what is known of the files of a manifest, or nothing if no copy of it can be read now."""
     counts: Counts = {}
     try:
         for line in manifest(view, stores, row):
             if isinstance(line, FileLine):
-                count = counts.setdefault(_format_of(line.line), [0, 0])
+                answer = later.newest(line).answer
+                name = " ".join((_format_of(answer), *facts_of(answer)))
+                count = counts.setdefault(name, [0, 0])
                 count[0] += 1
                 count[1] += line.size
     except MocbanError:
@@ -73,11 +97,10 @@ def _counted(view: View, stores: Sequence[Store], row: VersionRow) -> Counts | N
     return counts
 
 
-def _format_of(line: dict[str, Any]) -> str:
-    formats = line.get("formats")
-    if not isinstance(formats, list) or not formats:
-        return str(line.get("identification", ""))[:40]
-    puids = {str(one.get("puid", ""))[:40] for one in formats if isinstance(one, dict)}
+def _format_of(answer: Identification) -> str:
+    puids = {match.puid for match in answer.formats}
+    if not puids:
+        return answer.status
     return puids.pop() if len(puids) == 1 else SEVERAL
 
 
@@ -110,23 +133,23 @@ class _Cache:
                 else:
                     os.unlink(self._beside)
 
-    def known(self, row: VersionRow) -> Counts | None:
-        """Return what was counted before; rows are asked for in the order of the packages."""
+    def known(self, row: VersionRow, state: str) -> Counts | None:
+        """Return what was counted before in the same ``state``; rows are asked for in the order of the packages."""
         while self._next is not None and self._next[0] < row.package:
             self._begin()
             self._next = next(self._old, None)
-        if self._next is not None and self._next[:2] == (row.package, row.manifest_blake3):
+        if self._next is not None and self._next[:2] == (row.package, state):
             return self._next[2]
         self._begin()
         return None
 
-    def keep(self, row: VersionRow, counts: Counts) -> None:
+    def keep(self, row: VersionRow, state: str, counts: Counts) -> None:
         """Remember what was counted; a disk that is full only makes the next report slower."""
         is_old = self._next is not None and self._next[0] == row.package
-        if is_old and self._next is not None and self._next[1] == row.manifest_blake3 and self._new is None:
+        if is_old and self._next is not None and self._next[1] == state and self._new is None:
             self._taken = self._next[3]
         elif self._new is not None:
-            body = json.dumps({"formats": counts, "manifest": row.manifest_blake3, "package": row.package}).encode()
+            body = json.dumps({"formats": counts, "manifest": state, "package": row.package}).encode()
             try:
                 self._new.write(b"%08x %s\n" % (zlib.crc32(body), body))
             except OSError:
