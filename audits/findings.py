@@ -20,6 +20,13 @@ class Code(StrEnum):
     COPY_MISSING = "copy-missing"
     COPY_UNREADABLE = "copy-unreadable"
     CARTRIDGE_DIFFERS = "cartridge-differs"
+    CARTRIDGE_WRONG = "cartridge-wrong"
+    CARTRIDGE_MISSING = "cartridge-missing"
+    CARTRIDGE_OFFLINE = "cartridge-offline"
+    CARTRIDGE_PROTECTED = "cartridge-protected"
+    CARTRIDGE_FAILING = "cartridge-failing"
+    CARTRIDGE_AGEING = "cartridge-ageing"
+    CARTRIDGE_OVERDUE = "cartridge-overdue"
     READ_UNSTABLE = "read-unstable"
     ITEM_UNEXPECTED = "item-unexpected"
     OBJECTS_LOST = "objects-lost"
@@ -48,6 +55,9 @@ SEVERITY = {
     Code.STORES_NOT_INDEPENDENT: Severity.WARNING,
     Code.VERIFICATION_LATE: Severity.WARNING,
     Code.VERIFICATION_FORECAST: Severity.WARNING,
+    Code.CARTRIDGE_OFFLINE: Severity.WARNING,
+    Code.CARTRIDGE_PROTECTED: Severity.WARNING,
+    Code.CARTRIDGE_AGEING: Severity.WARNING,
 }
 """The severity of a code; what is not here is an error."""
 
@@ -73,6 +83,13 @@ MEANING = {
     Code.VERIFICATION_OVERDUE: marked("copies were not verified for longer than the policy allows"),
     Code.VERIFICATION_FORECAST: marked("copies will not be verified in time if all goes on as it does"),
     Code.SCHEDULER_STOPPED: marked("nobody audits: the service has not been at work"),
+    Code.CARTRIDGE_WRONG: marked("a cartridge is not the one that its barcode says"),
+    Code.CARTRIDGE_MISSING: marked("a cartridge is neither in the library nor on a shelf"),
+    Code.CARTRIDGE_OFFLINE: marked("copies on a cartridge on a shelf were not checked"),
+    Code.CARTRIDGE_PROTECTED: marked("a cartridge that was to be written is write protected"),
+    Code.CARTRIDGE_FAILING: marked("a cartridge fails: what lies on it must be brought to others"),
+    Code.CARTRIDGE_AGEING: marked("a cartridge comes to the end of its life: bring elsewhere what lies on it"),
+    Code.CARTRIDGE_OVERDUE: marked("a cartridge has less than a year of its life left, and copies still lie on it"),
     Code.CARTRIDGE_DIFFERS: marked("what is on a cartridge is not what its directory or its index says"),
 }
 """What each code means, in one clause."""
@@ -118,6 +135,24 @@ CAUSES = {
         marked("the store is slow for what it holds and is given"),
     ),
     Code.SCHEDULER_STOPPED: (marked("the service was down"), marked("a piece of its work hangs on a store")),
+    Code.CARTRIDGE_WRONG: (
+        marked("barcode labels were exchanged"),
+        marked("a blank or another cartridge was put in its place"),
+        marked("two cartridges have one barcode"),
+    ),
+    Code.CARTRIDGE_MISSING: (
+        marked("somebody took it out without 'mocban tape export'"),
+        marked("the barcode cannot be read"),
+    ),
+    Code.CARTRIDGE_OFFLINE: (marked("it was taken to its shelf"),),
+    Code.CARTRIDGE_PROTECTED: (marked("its tab is set"),),
+    Code.CARTRIDGE_FAILING: (
+        marked("a worn or damaged tape"),
+        marked("a dirty or failing drive"),
+        marked("an evacuation that did not end"),
+    ),
+    Code.CARTRIDGE_AGEING: (marked("its age, counted from its label"),),
+    Code.CARTRIDGE_OVERDUE: (marked("its age, counted from its label"),),
     Code.CARTRIDGE_DIFFERS: (
         marked("a flush was interrupted"),
         marked("somebody else wrote on the cartridge"),
@@ -149,6 +184,13 @@ NEXT = {
     Code.VERIFICATION_FORECAST: "status",
     Code.SCHEDULER_STOPPED: "serve --once",
     Code.CARTRIDGE_DIFFERS: "replicate",
+    Code.CARTRIDGE_WRONG: "tape load {cartridge}",
+    Code.CARTRIDGE_MISSING: "tape import {cartridge}",
+    Code.CARTRIDGE_OFFLINE: "tape picklist",
+    Code.CARTRIDGE_PROTECTED: "tape list",
+    Code.CARTRIDGE_FAILING: "tape evacuate {cartridge}",
+    Code.CARTRIDGE_AGEING: "tape evacuate {cartridge}",
+    Code.CARTRIDGE_OVERDUE: "tape evacuate {cartridge}",
 }
 """What to run next, when the cause is removed: words of a command, in which names stand for a finding's fields.
 
@@ -171,6 +213,8 @@ class Finding:
     pack: str = ""
     detail: str = ""
     healed: bool = False
+    cartridge: str = ""
+    """The barcode, of a finding about a cartridge."""
 
     @property
     def severity(self) -> Severity:
@@ -194,6 +238,8 @@ def next_command(finding: Finding) -> list[str]:
     words = NEXT.get(finding.code, "status")
     if not finding.store:
         words = NEXT_WITHOUT_STORE.get(finding.code, words)
-    names = {"store": finding.store, "pack": finding.pack}
+    if "{cartridge}" in words and not finding.cartridge:
+        words = "tape list"
+    names = {"store": finding.store, "pack": finding.pack, "cartridge": finding.cartridge}
     unknown = tuple(f"{{{name}}}" for name, value in names.items() if not value)
     return ["mocban", *(word.format(**names) for word in words.split() if not word.endswith(unknown))]

@@ -22,7 +22,7 @@ from preservation.stores import Store
 from storage_backends.backend import OnCartridges, Recalling
 from storage_backends.errors import StorageError
 from storage_backends.tape.drive import RECORD
-from storage_backends.tape.recall import Request, Spot, Sweep, planned
+from storage_backends.tape.recall import Request, Spot, Sweep, passed_in_order, planned
 
 WINDOW = 32 << 30
 """Bytes that are fetched at a time (32 GiB), or a quarter of the free space if that is less."""
@@ -149,12 +149,22 @@ class Fetching:
     def _swept(self, sweep: Sweep) -> list[Request]:
         """Fetch one sweep; return what failed and could be had elsewhere."""
         left = []
-        for request, spot in sweep.requests:
+        for request, spot in self._as_it_winds(sweep):
             if not self._fetched(request.name, self._sources[request.name, sweep.cartridge], spot.size):
                 others = tuple(one for one in request.spots if one.cartridge != sweep.cartridge)
                 if others:
                     left.append(replace(request, spots=others))
         return left
+
+    def _as_it_winds(self, sweep: Sweep) -> Sequence[tuple[Request, Spot]]:
+        """Return what is read in the order that suits the drive, if the drive knows better than by block."""
+        store, _, barcode = sweep.cartridge.partition("/")
+        backend = next(one.backend for one in self.stores if one.row.store == store)
+        assert isinstance(backend, OnCartridges)
+        try:
+            return passed_in_order(sweep.requests, backend.wraps(barcode))
+        except StorageError:  # each recall will say so
+            return sweep.requests
 
     def _fetched(self, digest: str, source: _Source, size: int) -> bool:
         backend = source.store.backend

@@ -246,6 +246,10 @@ class OnCartridges(Protocol):
         """Return the barcodes of all cartridges that have something on them."""
         ...
 
+    def wraps(self, barcode: str) -> tuple[int, ...]:
+        """Mount a cartridge and return the blocks before which its wraps end; empty if the drive cannot tell."""
+        ...
+
     def pass_over(self, barcode: str, take: Callable[[bytes], object]) -> Iterator["Met"]:
         """Read a cartridge from its label to the end of its data, and go on behind what cannot be read.
 

@@ -63,7 +63,7 @@ def tape(folder):
 
 
 def states(tape):
-    return [cartridge.state for cartridge in tape._open().cartridges()]
+    return [cartridge.state for cartridge in tape.directory().cartridges()]
 
 
 def places(tape, items):
@@ -166,7 +166,7 @@ def test_what_is_refused_when_it_is_read_back_stays_staged_and_is_written_again(
 
 def test_a_tape_that_reads_back_wrong_is_written_no_more(tape, folder, monkeypatch):
     items = filled(tape, packs(1, 2))
-    write = tape._home.drive.write
+    write = tape.library.drive.write
     flips = iter([False] * 3 + [True])
 
     def careless(record):
@@ -175,7 +175,7 @@ def test_a_tape_that_reads_back_wrong_is_written_no_more(tape, folder, monkeypat
             data[77] ^= 1
         return write(bytes(data))
 
-    monkeypatch.setattr(tape._home.drive, "write", careless)
+    monkeypatch.setattr(tape.library.drive, "write", careless)
     with pytest.raises(ReadFailureError):
         tape.flush(proved)
     monkeypatch.undo()
@@ -263,7 +263,7 @@ def test_a_power_cut_before_the_filemark_loses_nothing(tape, folder, monkeypatch
     first = filled(tape, packs(1))
     tape.flush(proved)
     items = first | filled(tape, packs(*range(2, 7)) | SMALL)
-    drive = tape._home.drive
+    drive = tape.library.drive
     write = drive.write
     calls = iter(range(9))
 
@@ -339,8 +339,8 @@ def test_whole_files_that_nobody_knows_are_kept(tape, folder):
 
 def test_a_position_that_is_not_what_was_written_commits_nothing(tape, monkeypatch):
     items = filled(tape, packs(1))
-    position = tape._home.drive.position
-    monkeypatch.setattr(tape._home.drive, "position", lambda: position() - (position() > 4))
+    position = tape.library.drive.position
+    monkeypatch.setattr(tape.library.drive, "position", lambda: position() - (position() > 4))
     with pytest.raises(WrongPositionError):
         tape.flush(proved)
     monkeypatch.undo()

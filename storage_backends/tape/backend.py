@@ -6,13 +6,14 @@ and nothing deleted; an item that is damaged can be written anew, at another pla
 
 import heapq
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Protocol
 
 from storage_backends.backend import (
     Item,
     Located,
+    Met,
     Prove,
     Reader,
     Replacing,
@@ -29,9 +30,10 @@ from storage_backends.errors import (
     StoreRefusesError,
 )
 from storage_backends.tape.directory import Directory, Location
-from storage_backends.tape.drive import CartridgeAwayError, CartridgeShelvedError
+from storage_backends.tape.drive import RECORD, CartridgeAwayError, CartridgeShelvedError, TellsWraps
 from storage_backends.tape.library import Library
 from storage_backends.tape.noted import Condition
+from storage_backends.tape.passing import compared
 from storage_backends.tape.reading import TapeReader
 from storage_backends.tape.writing import Writer
 
@@ -171,6 +173,39 @@ class TapeBackend:
             return (found.number, found.file, found.place) if found is not None else (0, 0, 0)
 
         return sorted(keys, key=place_of)
+
+    def places(self, keys: list[str]) -> dict[str, tuple[str, int]]:
+        """Return for each key that is on a cartridge its barcode, and the block where it begins."""
+        directory, found = self.directory(), {}
+        for key in keys:
+            at = directory.find(key)
+            if at is not None and self._staged_item(key) is None:
+                block = at.file << 32 if at.start is None else at.start
+                found[key] = at.barcode, block + at.place // RECORD
+        return found
+
+    def in_drive(self) -> str:
+        """Return the barcode of the cartridge in the drive; empty if there is none."""
+        return self.home.library.in_drive
+
+    def media(self) -> list[str]:
+        """Return the barcodes of the cartridges in use that have something on them, in the order of their numbers."""
+        directory = self.directory()
+        known = [one for one in directory.cartridges() if one.barcode not in self.withheld]
+        return [one.barcode for one in known if directory.last_file(one.number) is not None]
+
+    def wraps(self, barcode: str) -> tuple[int, ...]:
+        """Mount a cartridge and return the blocks before which its wraps end; empty if the drive cannot tell."""
+        with self.home.library.using(barcode) as drive:
+            return drive.wraps() if isinstance(drive, TellsWraps) else ()
+
+    def pass_over(self, barcode: str, take: Callable[[bytes], object]) -> Iterator[Met]:
+        """Read a cartridge from its label to the end of its data, and go on behind what cannot be read."""
+        directory = self.directory()
+        cartridge = next((one for one in directory.cartridges() if one.barcode == barcode), None)
+        if cartridge is None or barcode in self.shelved:
+            raise CartridgeAwayError(place=self.place, barcode=barcode)
+        yield from compared(self.home.library, directory, cartridge, take)
 
     def staged(self) -> Iterator[Item]:
         """Yield what is not on a cartridge yet."""
