@@ -6,7 +6,6 @@ compared with the source by other programs, in a fresh folder in which the tool 
 
 import errno
 import os
-import re
 import shutil
 import stat
 from collections.abc import Mapping, Sequence
@@ -30,7 +29,7 @@ from preservation.migration.conversion import (
     UnmeasuredError,
     Workbench,
 )
-from preservation.migration.pathways import images, sound, text, video
+from preservation.migration.pathways import images, mail, office, pdf, sound, text, video
 from preservation.migration.sandbox import Limits, NoIsolationError, Sandbox, sandbox
 from preservation.migration.tools import version_of
 
@@ -52,8 +51,7 @@ __all__ = [
     "sandbox",
 ]
 
-_FAMILIES: tuple[Family, ...] = (images, sound, video, text)
-_SUFFIX = re.compile(r"[a-z0-9]{1,8}")
+_FAMILIES: tuple[Family, ...] = (images, sound, video, office, pdf, mail, text)
 _NOT_A_FILE = (errno.ELOOP, errno.ENOENT, errno.ENXIO, errno.EISDIR, errno.ENAMETOOLONG)
 _TOOL_ROOM, _CHECK_ROOM = "job", "check"
 
@@ -156,7 +154,7 @@ def _batch(one: Pathway, sources: list[Source], start: int, folder: str, bench: 
 
 def _staged(source: Source, number: int, job: _Job) -> tuple[Staged, str] | None:
     """Copy a source to where the tool may see it; with the digest of the copy."""
-    name = os.path.join("in", f"{number:06d}.{_suffix(source.path)}")
+    name = os.path.join("in", f"{number:06d}.{job.pathway.id.partition('-')[0]}")
     digest = _copied(source.path, os.path.join(job.tool_room.folder, name), job.bench.limits.file_bytes)
     return None if digest is None else (Staged(name, os.path.join("out", f"{number:06d}"), source.puid), digest)
 
@@ -207,11 +205,6 @@ def _room(folder: str, bench: Workbench) -> Room:
     for name in ("", "in", "out", "home", "tmp"):
         os.mkdir(os.path.join(folder, name), 0o700)
     return Room(folder, bench.sandbox, bench.limits)
-
-
-def _suffix(path: str) -> str:
-    suffix = os.path.splitext(path)[1].lower().lstrip(".")
-    return suffix if _SUFFIX.fullmatch(suffix) else "bin"
 
 
 def _copied(path: str, target: str, limit: int) -> str | None:
