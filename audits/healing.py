@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from audits.coverage import Coverage, Wanted
 from audits.findings import Code, Finding
+from preservation.cartridges import offline
 from preservation.catalog import rows
 from preservation.catalog.rows import CopyRow, PackRow
 from preservation.checking import Seen, Verdict, check
@@ -71,14 +72,19 @@ def _looked_at(
     """Return the stores with a right copy and the copies to be replaced; those outside the scope are looked at now."""
     good: list[Store] = []
     bad: list[Bad] = []
+    away: list[Bad] = []
     known = {
         one.copy.store: one.seen for one in seen if one.seen is not None and one.seen.verdict is not Verdict.PRESENT
     }
     with repository.reading() as view:
         copies = list(rows.every(view, CopyRow, pack.pack))
+        is_offline = offline(view)
     for copy in copies:
         store = stores.get(copy.store)
         if store is None:
+            continue
+        if is_offline(copy):  # it is where it should be, and may be the last good one
+            away.append(Bad(store, Verdict.UNREADABLE))
             continue
         look = known.get(copy.store)
         if look is None:
@@ -89,6 +95,7 @@ def _looked_at(
         else:
             bad.append(Bad(store, look.verdict))
     if not good:
+        bad += away if bad else []
         unknown = [store for name, store in stores.items() if name not in {copy.store for copy in copies}]
         _look_where_none_is_known(pack, unknown, good, bad)
     return good, bad

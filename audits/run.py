@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from threading import Lock
 
+from audits.cartridges import cartridge_findings, pass_over_shelved
 from audits.coverage import Coverage, CoverageError, Report, Scope, Wanted, counted, expected_root, results_root
 from audits.findings import Code, Finding
 from audits.healing import CODES, heal
@@ -22,6 +23,7 @@ from audits.passing import read_whole
 from audits.sampling import Sample, SampleGradeError, size_of
 from audits.selection import Run, as_they_lie, ends_of, expected, opened, pass_over, reading_order, sample_of
 from audits.sweep import sweep
+from preservation.cartridges import offline
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import CopyRow, LostRow, PackRow, PackState
@@ -123,7 +125,8 @@ class _Audit:
     def _check_others(self, bad: Wanted) -> None:
         """Read the other copies of a pack before anything else, also those that scope or age would have passed over."""
         with self.repository.reading() as view:
-            copies = list(rows.every(view, CopyRow, bad.pack.pack))
+            is_offline = offline(view)
+            copies = [row for row in rows.every(view, CopyRow, bad.pack.pack) if not is_offline(row)]
         for copy in copies:
             store = self._by_id.get(copy.store)
             if copy.store == bad.copy.store or store is None or store.backend is None:
@@ -231,6 +234,7 @@ def audit(
             rate = repository.configuration.audit.bytes_per_second if pace is None else pace
             stores = stack.enter_context(all_open(attached(view), rate))
             wanted = expected(view, scope, stores)
+            pass_over_shelved(view, wanted)
         run = opened(repository, scope, wanted, position)
         work = _Audit(repository, scope, told, stores, run, wanted, findings=findings)
         pass_over(scope, run, wanted, repository.ledger.records(run.opened_event), ends_of(scope, stores, wanted))
@@ -337,6 +341,7 @@ def _closed(work: _Audit, coverage: Coverage, findings: list[Finding]) -> Report
         coverage.lost_objects, standing = _standing(view)
         shared = sharings(work.stores)
         short = short_packs(repository, view, shared)
+    findings += cartridge_findings(repository, work.stores, work.wanted)
     findings += [one for one in standing if one not in findings]
     findings += [Finding(Code.UNDER_REPLICATED, pack=pack) for pack in short]
     findings += [Finding(Code.STORES_NOT_INDEPENDENT, one.second, detail=f"{one.what}: {one.first}") for one in shared]

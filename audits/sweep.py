@@ -18,6 +18,7 @@ from preservation.sidecars import blocks_name, index_name
 from preservation.stores import Store
 from storage_backends.backend import Ordered, StorageBackend
 from storage_backends.errors import KeyMissingError, ReadFailureError, StorageError
+from storage_backends.tape.drive import CartridgeShelvedError
 
 SIDECAR = re.compile(r"indexes/[^/]+/[0-9a-f]{2}/([0-9a-f]{64})\.(jsonl|blocks)")
 
@@ -132,7 +133,10 @@ def _sidecars(
             ("index", layout.index_key(pack.fonds, pack.pack), pack.index_blake3),
             ("blocks", layout.blocks_key(pack.fonds, pack.pack), pack.blocks_blake3),
         ):
-            if _measures(backend, key, wanted):
+            try:
+                if _measures(backend, key, wanted):
+                    continue
+            except CartridgeShelvedError:  # that it is there was asked before; nobody can look at it now
                 continue
             healed = False
             data = sidecar(repository, pack, backends, kind)

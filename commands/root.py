@@ -64,6 +64,7 @@ def _examples_of(group: str) -> tuple[str, ...]:
         "ledger": ("mocban -C archive ledger verify", "mocban -C archive ledger key --public"),
         "witness": ("mocban witness init witness --name luutru.hue.gov.vn/w1", "mocban witness serve witness"),
         "incident": ("mocban -C archive incident list", "mocban -C archive incident show 01890a5d"),
+        "tape": ("mocban -C archive tape list", "mocban -C archive tape picklist"),
         "notify": ("mocban -C archive notify test",),
     }[group]
 

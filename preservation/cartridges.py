@@ -5,7 +5,7 @@ library says. Nothing here moves a cartridge.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -215,6 +215,15 @@ def note(repository: Repository, stores: Sequence[Store], purpose: Purpose) -> N
             append(events)
 
 
+@contextmanager
+def noticing(repository: Repository, stores: Sequence[Store], purpose: Purpose) -> Iterator[None]:
+    """Record at the end, however that comes about, what was noticed of cartridges in between."""
+    try:
+        yield
+    finally:
+        note(repository, stores, purpose)
+
+
 @dataclass(frozen=True, slots=True)
 class _Noticed:
     """What was noticed of the cartridges of one store."""
@@ -245,6 +254,8 @@ class _Noticed:
             conditions.clear()
             if Condition.AWAY in noted.conditions and self.purpose not in row.requested:
                 yield _event(repository, EventType.CARTRIDGE_REQUESTED, store, barcode, purpose=str(self.purpose))
+        if noted.is_protected and Condition.WRITE_PROTECTED in row.conditions:
+            conditions.add(Condition.WRITE_PROTECTED)  # it is so still, though nobody wanted to write it now
         errors = {f"{file}:{record}" for file, record in noted.errors} - set(row.errors)
         if noted.loads or errors or (row.place != SHELF and conditions != set(row.conditions)):
             yield _event(

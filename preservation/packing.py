@@ -32,6 +32,7 @@ from storage_backends.errors import (
     KeyExistsError,
     KeyMissingError,
     MocbanError,
+    NotRecalledError,
     ReadFailureError,
     StorageError,
     StoreRefusesError,
@@ -191,7 +192,7 @@ def put_item(backend: StorageBackend, key: str, data: bytes) -> None:
     try:
         backend.write(key, len(data), io.BytesIO(data))
     except KeyExistsError:
-        with suppress(ReadFailureError), backend.read(key) as reader:
+        with suppress(ReadFailureError, NotRecalledError), backend.read(key) as reader:
             held = bytearray()
             while len(held) <= len(data) and (piece := reader.read(len(data) + 1 - len(held))):
                 held += piece

@@ -27,6 +27,7 @@ from preservation.repository import Repository
 from preservation.sidecars import Sidecars
 from storage_backends.backend import StorageBackend
 from storage_backends.errors import KeyMissingError, MocbanError, ReadFailureError, StorageError, marked
+from storage_backends.tape.drive import CartridgeShelvedError
 
 ROWS_IN_PART = 131_072
 """A part ends after so many rows, so that its bytes fit into memory wherever they are sent."""
@@ -270,7 +271,9 @@ def wrong(
     """
     for row in known:
         key = f"ledger/{part_name(row.blake3)}"
-        if is_part(key):
+        if not is_part(key):
+            continue
+        with suppress(CartridgeShelvedError):  # nobody can look at it now
             found = _content(backend, key)
             if found is None or blake3_hex(found) != row.blake3:
                 yield key, repository.sidecars.read(part_name(row.blake3), row.blake3)

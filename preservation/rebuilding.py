@@ -42,7 +42,14 @@ from preservation.sidecars import blocks_name, description_name, index_name
 from preservation.stores import all_open, attached
 from storage_backends import locations
 from storage_backends.backend import StorageBackend, StorageProfile
-from storage_backends.errors import KeyMissingError, MocbanError, StorageError, StoreUnavailableError, marked
+from storage_backends.errors import (
+    KeyMissingError,
+    MocbanError,
+    NotRecalledError,
+    StorageError,
+    StoreUnavailableError,
+    marked,
+)
 
 
 class NothingToRebuildError(MocbanError):
@@ -245,7 +252,7 @@ def _fetch(repository: Repository, view: View, backends: list[StorageBackend]) -
 
 def _copies_of(backends: list[StorageBackend], key: str) -> Iterator[bytes]:
     for backend in backends:
-        with suppress(KeyMissingError, StoreUnavailableError), backend.read(key) as reader:
+        with suppress(KeyMissingError, NotRecalledError, StoreUnavailableError), backend.read(key) as reader:
             yield b"".join(iter(lambda: reader.read(CHUNK), b""))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from preservation.cartridges import Purpose, noticing
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import PackRow, PackState, VersionRow
@@ -105,7 +106,11 @@ def export(
 def _written(
     repository: Repository, asked: Asked, target: Destination, progress: Progress
 ) -> tuple[VersionRow, Counts]:
-    with repository.reading() as view, all_open(attached(view)) as stores:
+    with (
+        repository.reading() as view,
+        all_open(attached(view)) as stores,
+        noticing(repository, stores, Purpose.EXPORT),
+    ):
         row = version_row(view, asked.package, asked.version)
         chosen = [row]
         if asked.form == "ocfl":

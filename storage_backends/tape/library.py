@@ -103,6 +103,7 @@ class Library:
             self._mounted = label
             noted = self._of(barcode)
             noted.loads, noted.labelled = noted.loads + 1, label.written
+            noted.is_protected = self.drive.is_write_protected()
             return label
 
     def look(self, barcode: str) -> Label:

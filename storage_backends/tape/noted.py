@@ -29,3 +29,5 @@ class Noted:
     labelled: str = ""
     errors: set[tuple[int, int]] = field(default_factory=set)
     conditions: set[Condition] = field(default_factory=set)
+    is_protected: bool = False
+    """Whether it could not be written when it was loaded last."""
