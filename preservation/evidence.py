@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from preservation import attestations, parts
 from preservation.attestations import is_attestation
 from preservation.catalog import rows
-from preservation.catalog.rows import AttestationRow, FondsRow, PartRow
+from preservation.catalog.rows import AttestationRow, PartRow
 from preservation.configuration import FILE_NAME
+from preservation.described import described_by
 from preservation.fixity import CHUNK, blake3_hex
 from preservation.flushing import flushed, is_waiting
 from preservation.ledger.errors import NoteError
@@ -141,10 +142,10 @@ def _small(repository: Repository) -> dict[str, bytes]:
             data = file.read()
         found[f"{KEYS_PREFIX}/{blake3_hex(data)[:16]}-{name}"] = data
     with repository.reading() as view:
-        for row in rows.every(view, FondsRow):
-            description = repository.sidecars.read(description_name(row.description), row.description)
+        for digest in described_by(view):
+            description = repository.sidecars.read(description_name(digest), digest)
             if description is not None:
-                found[f"ledger/{description_name(row.description)}"] = description
+                found[f"ledger/{description_name(digest)}"] = description
     return found
 
 

@@ -17,16 +17,13 @@ from preservation.packages import manifest_row, version_row
 from preservation.repository import Repository
 from preservation.session import Session
 from preservation.stores import attached
-from preservation.undertaking import PackageBusyError, carried_out
+from preservation.undertaking import WRITER, PackageBusyError, carried_out
 from storage_backends.errors import MocbanError, marked
 
 __all__ = ["NoStoreError", "NoSuchFondsError", "PackageBusyError", "Receipt", "Request", "ingest"]
 
 LONGEST_TITLE = 2_000
 """Characters."""
-
-WRITER = "mocban 0.1.0"
-"""Stands in every session and manifest: with which version of the program it was begun."""
 
 
 class NoSuchFondsError(MocbanError):

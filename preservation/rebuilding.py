@@ -12,9 +12,10 @@ from preservation.catalog import door, rows
 from preservation.catalog.catalog import View
 from preservation.catalog.errors import CatalogDamagedError
 from preservation.catalog.overlay import Overlay
-from preservation.catalog.rows import FondsRow, PackageRow, PackRow, StoreRow
+from preservation.catalog.rows import PackageRow, PackRow, StoreRow
 from preservation.configuration import FILE_NAME, Configuration, FormatError
 from preservation.creation import RepositoryExistsError, default_kit, open_ledger, open_repository
+from preservation.described import described_by
 from preservation.evidence import CONFIGURATION_PREFIX, ahead_of, push
 from preservation.fixity import CHUNK, blake3_hex
 from preservation.ledger.errors import LedgerDamagedError, LedgerUnreadableError
@@ -241,10 +242,10 @@ def _fetch(repository: Repository, view: View, backends: list[StorageBackend]) -
         blocks = sidecar(repository, pack, backends, "blocks")
         if blocks is not None:
             repository.sidecars.keep(blocks_name(pack.pack), blocks)
-    for fonds in rows.every(view, FondsRow):
-        for data in _copies_of(backends, f"ledger/{description_name(fonds.description)}"):
-            if blake3_hex(data) == fonds.description:
-                repository.sidecars.keep(description_name(fonds.description), data)
+    for digest in described_by(view):
+        for data in _copies_of(backends, f"ledger/{description_name(digest)}"):
+            if blake3_hex(data) == digest:
+                repository.sidecars.keep(description_name(digest), data)
     attestations.fetch(repository.ledger, view, backends)
     parts.fetch(repository, view, backends)
     return fetched

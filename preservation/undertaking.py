@@ -31,6 +31,10 @@ COULD_NOT_LOOK = (StagingError, SubmissionMissingError, SubmissionUnreadableErro
 """These refusals do not make an ingest that has begun give up what it has stored: the disk may only be unplugged."""
 
 
+WRITER = "mocban 0.1.0"
+"""Stands in every session and manifest: with which version of the program it was begun."""
+
+
 class PackageBusyError(MocbanError):
     """Another ingest makes the next version of the package."""
 

@@ -53,7 +53,7 @@ def agent_registered(event: Detail, _index: object, view: Changing) -> None:
     if known is None:
         row = AgentRow(
             agent=event.text("agent"),
-            kind=event.text("kind"),
+            kind=event.text("agent_kind"),
             description=event.text("description"),
             registered=event.time,
         )

@@ -93,21 +93,6 @@ class MigratedRow(Row):
         return f"migrated/{self.plan}/{self.package}".encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionOriginRow(Row):
-    """A version of a package that a migration or its undoing made."""
-
-    PREFIX: ClassVar[bytes] = b"version-origin/"
-    package: str
-    version: int
-    plan: str
-
-    @property
-    def key(self) -> bytes:
-        """The row's key."""
-        return f"version-origin/{self.package}/{self.version:06d}".encode()
-
-
 class Detail(Protocol):
     """The detail of an event, read with types."""
 
@@ -212,11 +197,7 @@ def migrated(event: Detail, _index: object, view: Changing) -> None:
 def version_made(event: Detail, view: Changing) -> None:
     """Keep that a version comes from a plan: from its execution or its undoing."""
     plan, package, version = event.text("plan"), event.text("package"), event.number("version")
-    if not plan:
-        return
-    origin = VersionOriginRow(package=package, version=version, plan=plan)
-    view.put(origin.key, origin.to_bytes())
-    row = rows.one(view, MigratedRow, plan, package)
+    row = rows.one(view, MigratedRow, plan, package) if plan else None
     if row is not None:
         changes = {"withdrawn": version} if event.text("undone") else {"made": True, "version": version}
         row = dataclasses.replace(row, **changes)  # type: ignore[arg-type]
