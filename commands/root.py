@@ -38,10 +38,11 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; ``ingest abandon`` is one although ``ingest`` takes a path."""
-        pair = " ".join(args[:2])
-        if not self.prefix and pair in ENTRIES and len(args) > 1:
-            return pair, self.get_command(ctx, pair), args[2:]
+        """Find the command; ``ingest abandon`` is one although ``ingest`` takes a path; the longest name counts."""
+        for count in (3, 2):
+            name = " ".join(args[:count])
+            if len(args) >= count and self.prefix + name in ENTRIES:
+                return name, self.get_command(ctx, name), args[count:]
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -65,6 +66,11 @@ def _examples_of(group: str) -> tuple[str, ...]:
         "witness": ("mocban witness init witness --name luutru.hue.gov.vn/w1", "mocban witness serve witness"),
         "incident": ("mocban -C archive incident list", "mocban -C archive incident show 01890a5d"),
         "tape": ("mocban -C archive tape list", "mocban -C archive tape picklist"),
+        "formats": ("mocban formats identify transfer --json", "mocban -C archive formats signatures list"),
+        "formats signatures": (
+            "mocban -C archive formats signatures import DROID_SignatureFile_V122.xml --containers FILE",
+            "mocban -C archive formats signatures activate a9ed12980cff",
+        ),
         "notify": ("mocban -C archive notify test",),
     }[group]
 
