@@ -1,6 +1,7 @@
 """Cartridges in an audit: copies on a shelf are passed over and asked for; what is wrong with a cartridge is told."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from audits.coverage import Wanted
@@ -19,7 +20,7 @@ from preservation.cartridges import (
 )
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
-from preservation.catalog.taped import RETIRED, SHELF, CartridgeRow
+from preservation.catalog.taped import RETIRED, CartridgeRow
 from preservation.checking import Verdict
 from preservation.repository import Repository
 from preservation.stores import Store
@@ -31,9 +32,10 @@ OFFLINE = "offline"
 _WRONG = (Condition.DUPLICATE, Condition.FOREIGN, Condition.NO_LABEL, Condition.WRONG_LABEL)
 
 
-def pass_over_shelved(view: View, wanted: Sequence[Wanted]) -> None:
-    """Skip the copies that lie on cartridges on a shelf: nothing is said of them."""
-    is_offline = offline(view)
+def pass_over_shelved(repository: Repository, wanted: Sequence[Wanted]) -> None:
+    """Skip the copies that are to be looked at and lie on cartridges on a shelf: nothing is said of them."""
+    with repository.reading() as view:
+        is_offline = offline(view)
     for one in wanted:
         if not one.taken and is_offline(one.copy):
             one.skipped, one.taken = OFFLINE, True
@@ -52,8 +54,9 @@ def cartridge_findings(repository: Repository, stores: Sequence[Store], wanted: 
             events += request(repository, view, store, _passed_over(view, store, wanted), Purpose.AUDIT)
         if events:
             append(events)
+    unchecked = Counter((one.copy.store, number_of(one.copy)) for one in wanted if one.skipped == OFFLINE)
     with repository.reading() as view:
-        return [finding for one in cartridges(view, tapes) for finding in _findings(repository, one)]
+        return [finding for one in cartridges(view, tapes) for finding in _findings(repository, one, unchecked)]
 
 
 def _passed_over(view: View, store: Store, wanted: Sequence[Wanted]) -> set[str]:
@@ -79,7 +82,7 @@ def _note_wrong_bytes(tapes: Sequence[Store], wanted: Sequence[Wanted]) -> None:
                 pool.library.note_error(barcodes[number_of(copy)], int(copy.generation.split("-")[1]), 0)
 
 
-def _findings(repository: Repository, one: Known) -> Iterator[Finding]:
+def _findings(repository: Repository, one: Known, unchecked: Mapping[tuple[str, int], int]) -> Iterator[Finding]:
     """Yield what is the matter with a cartridge; one that is retired concerns nobody."""
     row, conditions = one.row, set(one.row.conditions)
 
@@ -92,15 +95,17 @@ def _findings(repository: Repository, one: Known) -> Iterator[Finding]:
         if row.number or condition is not Condition.FOREIGN:  # others may keep theirs in the same library
             yield found(Code.CARTRIDGE_WRONG, str(condition))
     if row.number:
-        yield from _of_ours(repository, one, found)
+        yield from _of_ours(repository, one, unchecked.get((row.store, row.number), 0), found)
 
 
-def _of_ours(repository: Repository, one: Known, found: Callable[[Code, str], Finding]) -> Iterator[Finding]:
+def _of_ours(
+    repository: Repository, one: Known, unchecked: int, found: Callable[[Code, str], Finding]
+) -> Iterator[Finding]:
     row = one.row
     if one.where == "missing":
         yield found(Code.CARTRIDGE_MISSING, f"{one.copies} copies")
-    if one.where == SHELF and one.copies:
-        yield found(Code.CARTRIDGE_OFFLINE, f"{one.copies} copies at {row.location} {row.vault}".strip())
+    if unchecked:
+        yield found(Code.CARTRIDGE_OFFLINE, f"{unchecked} copies at {row.location} {row.vault}".strip())
     if Condition.WRITE_PROTECTED in row.conditions:
         yield found(Code.CARTRIDGE_PROTECTED, one.state)
     if one.is_failing:

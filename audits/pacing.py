@@ -29,6 +29,7 @@ from audits.heartbeat import Failure, Heartbeat, read_heartbeat
 from audits.pauses import Pause, longest_of, pauses
 from audits.policies import StorePolicy, fonds_policy, longest_age, store_policy, unknown_names
 from audits.timeline import Timeline, jump_behind, timeline
+from preservation.cartridges import offline_copies
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import CopyRow, CopyState, FondsRow, PackRow, StoreRow
@@ -260,5 +261,9 @@ def next_slices(repository: Repository, heartbeat: Heartbeat, *, rests: bool) ->
     """
     with repository.reading() as view:
         stores = stores_now(repository, view, heartbeat)
+        away = offline_copies(view)  # nobody can read them now, however urgent that is
     at = [one.at if rests else dataclasses.replace(one.at, rested=math.inf) for one in stores]
-    return [(one, slice_of(one.copies, conditions)) for one, conditions in zip(stores, at, strict=True)]
+    return [
+        (one, slice_of([copy for copy in one.copies if (copy.pack, copy.store) not in away], conditions))
+        for one, conditions in zip(stores, at, strict=True)
+    ]

@@ -234,10 +234,10 @@ def audit(
             rate = repository.configuration.audit.bytes_per_second if pace is None else pace
             stores = stack.enter_context(all_open(attached(view), rate))
             wanted = expected(view, scope, stores)
-            pass_over_shelved(view, wanted)
         run = opened(repository, scope, wanted, position)
         work = _Audit(repository, scope, told, stores, run, wanted, findings=findings)
         pass_over(scope, run, wanted, repository.ledger.records(run.opened_event), ends_of(scope, stores, wanted))
+        pass_over_shelved(repository, wanted)
         chosen = [store for store in stores if not scope.stores or store.name in scope.stores]
         _check_all(work, chosen)
         coverage = _accounted(work)

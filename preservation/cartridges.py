@@ -177,6 +177,14 @@ def offline(view: View) -> Callable[[CopyRow], bool]:
     return lambda copy: (copy.store, number_of(copy)) in away
 
 
+def offline_copies(view: View) -> frozenset[tuple[str, str]]:
+    """Return the (pack, store) of every copy that lies on a cartridge that is on a shelf."""
+    if not any(row.place == SHELF for row in rows.every(view, CartridgeRow)):
+        return frozenset()
+    is_offline = offline(view)
+    return frozenset((row.pack, row.store) for row in rows.every(view, CopyRow) if is_offline(row))
+
+
 def cartridge_named(view: View, stores: Sequence[Store], barcode: str, store: str = "") -> Known:
     """Return the cartridge of that barcode, of the store of that name if it is given.
 

@@ -2,63 +2,31 @@
 
 import json
 import shutil
-import struct
 
 import pytest
-from cli_support import FILES, archive
-from tape_support import change, images, objects, settings
+from cli_support import FILES
+from tape_care_support import SECOND_PACK, configured, filled, first, keep, listed, ruin
+from tape_support import images, settings
 
 from commands.statuses import Status
 from storage_backends.tape.drive import RECORD
 
-SECOND_PACK = 9
-"""The record with which the pack of a second ingest begins: label, pack and two INDEX files come before it."""
+
+@pytest.fixture(scope="module")
+def anew(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("care") / "place"
+    folder.mkdir()
+    return keep(filled(folder))
 
 
 @pytest.fixture
-def tapes(tmp_path):
-    """A repository with a disk and two tapes; a package is on all of them."""
-    made = archive(tmp_path, ("d1",))
-    (made.path / "mocban.toml").write_text((made.path / "mocban.toml").read_text().replace("copies = 2", "copies = 1"))
-    for name in ("t1", "t2"):
-        said = made(
-            "store",
-            "add",
-            name,
-            f"tape+image://{tmp_path / name}",
-            "--site",
-            name,
-            "--cartridges",
-            2,
-            "--capacity",
-            "16M",
-        )
-        assert said.status == 0, said.err
-    made.ingest()
-    assert made("replicate").status == 0
-    return made
-
-
-def listed(made, store=""):
-    found = made.json("tape", "list", *(["--store", store] if store else []))
-    return {row["barcode"]: row for row in found}
+def tapes(anew):
+    return anew()
 
 
 def standing(made):
     """What is known of the cartridges, but for what reading them changes."""
     return {name: {**row, "seen": "", "loads": 0} for name, row in listed(made).items()}
-
-
-def first(made, store="t1"):
-    """The barcode of the cartridge that was written."""
-    return images(made.folder / store)[0].stem
-
-
-def ruin(image, number=3):
-    """Let a record of the first pack be one that no drive can read."""
-    at = objects(image)[number][0]
-    for offset in (at, at + 4 + RECORD):
-        change(image, offset, struct.pack("<I", RECORD | 1 << 31))
 
 
 def findings(said):
@@ -92,7 +60,7 @@ def test_more_cartridges_are_labelled_with_the_next_numbers(tapes):
     made = tapes.json("tape", "label", "t1", "--count", 2, "--capacity", "16M")
 
     assert [3, 4] == [one["number"] for one in made]
-    rows = listed(tapes, "t1")
+    rows = listed(tapes, "--store", "t1")
     assert ["blank", "blank"] == [rows[one["barcode"]]["state"] for one in made]
     again = tapes.json("tape", "label", "t1", made[0]["barcode"])
     assert [3] == [one["number"] for one in again]
@@ -353,9 +321,8 @@ def test_a_cartridge_near_the_end_of_its_life_is_told_a_year_and_more_before(tap
     text = path.read_text()
     cases = ((1, 365, ("cartridge-overdue", "error")), (2, 800, ("cartridge-ageing", "warning")), (2, 400, None))
     for years, days, expected in cases:
-        path.write_text(
-            text.replace("life_years = 10", f"life_years = {years}").replace("warn_days = 545", f"warn_days = {days}")
-        )
+        path.write_text(text)
+        configured(tapes, ("life_years = 10", f"life_years = {years}"), ("warn_days = 545", f"warn_days = {days}"))
         found = {one for one in findings(tapes("audit", "--json")) if one[0].startswith("cartridge-")}
         assert found == ({expected} if expected else set()), (years, days)
 
