@@ -15,7 +15,8 @@ from storage_backends.errors import marked
     "store add",
     details=_(
         "URL is file:///absolute/folder for a disk, and tape+image:///absolute/folder for image cartridges: files that "
-        "stand for tapes. SITE is where the store stands: copies at different sites survive a fire. "
+        "stand for tapes; tape+st:///folder?drive=/dev/nst0&changer=/dev/sg1 names a tape drive and its changer. "
+        "SITE is where the store stands: copies at different sites survive a fire. "
         "Adding a store again under its name at another place says that it has moved. Existing packs come to a new "
         "store with 'mocban replicate'."
     ),

@@ -145,6 +145,10 @@ class Tgt:
     def set(self, unit, values):
         self._tell("--op", "update", "--mode", "logicalunit", "--tid", "1", "--lun", str(unit), "--params", values)
 
+    @property
+    def running(self):
+        return self._daemon is not None
+
     def kill(self):
         """End it as a power cut would; it ignores a friendly signal while somebody is logged in."""
         if self._daemon is not None:
@@ -248,12 +252,12 @@ UNIT = """\
   UseDigest Auto
   UnitType Tape
   UnitOnline Yes
-  LUN0 Removable "{mode}" {path} {size}MB
+  LUN0 Removable "rw" {path} {size}MB
 """
 
 
 class Istgt:
-    """istgt with one drive, and a cartridge in it, for each of ``sizes`` (MiB; "16 ro" is one that is write protected).
+    """istgt with one drive, and a cartridge in it, for each of ``sizes`` in MiB.
 
     It takes a second to log in, and seconds to stop; an image must be there, and blank, when it starts.
     """
@@ -264,10 +268,8 @@ class Istgt:
         self.folder.mkdir(parents=True)
         self.port = free_port()
         text = CONFIGURATION.format(node=NODE, folder=self.folder, control=free_port(), port=self.port)
-        for number, what in enumerate(sizes, 1):
-            size, _, mode = str(what).partition(" ")
-            path = self.folder / f"{number}.vt"
-            text += UNIT.format(number=number, mode=mode or "rw", path=path, size=size)
+        for number, size in enumerate(sizes, 1):
+            text += UNIT.format(number=number, path=self.folder / f"{number}.vt", size=size)
         (self.folder / "auth.conf").write_text('[AuthGroup1]\n  Auth "a" "secret0123456" "b" "secret6543210"\n')
         (self.folder / "auth.conf").chmod(0o600)
         (self.folder / "istgt.conf").write_text(text)

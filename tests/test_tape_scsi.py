@@ -75,6 +75,7 @@ def test_sense_is_understood_in_both_formats():
         (Answer(2, Sense(Key.RECOVERED, (0x17, 1))), None),
         (Answer(2, Sense(Key.NO_SENSE, (0, 5))), EndOfDataError),
         (Answer(2, Sense(Key.BLANK_CHECK, (0, 5))), EndOfDataError),
+        (Answer(2, Sense(Key.MEDIUM_ERROR, (0, 2), end=True)), EndOfDataError),
         (Answer(2, Sense(Key.NOT_READY, (0x3A, 0))), NotReadyError),
         (Answer(2, Sense(Key.MEDIUM_ERROR, (0x11, 0))), MediumError),
         (Answer(2, Sense(Key.HARDWARE_ERROR, (0x44, 0))), DriveOfflineError),

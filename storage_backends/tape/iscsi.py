@@ -27,6 +27,8 @@ _NO_DIGEST_PREFERRED = 1
 _NONE, _IN, _OUT = 0, 1, 2
 _LAST_SCSI_STATUS = 0xFF
 _UNDERFLOW = 1
+_LOST = {0x0F000000: "the connection was lost", 0x0F000002: "it did not answer in time"}
+"""What libiscsi says instead of a status (cancelled, timed out); its own words may be of an earlier error."""
 
 _ADDRESS = re.compile(r"((?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})/([A-Za-z0-9.:-]{1,223})/([0-9]{1,5})")
 
@@ -138,8 +140,8 @@ class IscsiUnit:
         return memoryview(self._buffer).cast("B")
 
     def _answer(self, task: Any, asked: int) -> Answer:
-        if task.status > _LAST_SCSI_STATUS:  # libiscsi's own: cancelled, timed out, lost
-            raise self._lost(_said(_library(self.name), self._context) or f"status {task.status:X}")
+        if task.status > _LAST_SCSI_STATUS:
+            raise self._lost(_LOST.get(task.status, f"status {task.status:X}"))
         missing = min(task.residual, asked) if task.residual_status == _UNDERFLOW else 0
         sense = None
         if task.status == CHECK_CONDITION and task.datain.size > _LENGTH_BYTES:

@@ -56,7 +56,8 @@ class Key(IntEnum):
 INVALID_OPCODE = (0x20, 0x00)
 NO_MORE_DATA = (0x00, 0x05)
 """End of data detected: some drives say it with a blank check, some without."""
-NO_MEDIUM = 0x3A
+END_OF_MEDIUM = (0x00, 0x02)
+"""What is said of a read at the very end of the tape."""
 BECOMING_READY = (0x04, 0x01)
 SOURCE_EMPTY = (0x3B, 0x0E)
 DESTINATION_FULL = (0x3B, 0x0D)
@@ -345,9 +346,9 @@ def failure(answer: Answer, name: str, block: int | None = None) -> StorageError
 def _refusal(sense: Sense, name: str, block: int | str) -> TapeError:
     if sense.key in {Key.HARDWARE_ERROR, Key.ABORTED}:  # the drive's fault, not the medium's
         return DriveOfflineError(place=name, reason=str(sense))
-    if sense.key == Key.MEDIUM_ERROR:
+    if sense.key == Key.MEDIUM_ERROR and sense.code != END_OF_MEDIUM:
         return MediumError(place=name, block=block, reason=str(sense))
-    if sense.key == Key.BLANK_CHECK or sense.code == NO_MORE_DATA:
+    if sense.key in {Key.BLANK_CHECK, Key.MEDIUM_ERROR} or sense.code == NO_MORE_DATA:
         return EndOfDataError(place=name, block=block)
     if sense.key == Key.VOLUME_OVERFLOW:
         return EndOfMediumError(place=name, block=block)

@@ -225,8 +225,9 @@ class ScsiDrive:
     # ---- how -------------------------------------------------------------------------------------------------------
 
     def _write(self, record: bytes | memoryview, at: Counted | None) -> Answer:
+        answer = self._carried_out(self._ask(scsi.write(len(record)), out=record, seconds=LONG), at)
         self._unsynced = True
-        return self._carried_out(self._ask(scsi.write(len(record)), out=record, seconds=LONG), at)
+        return answer
 
     def _carried_out(self, answer: Answer, at: Counted | None) -> Answer:
         sense = answer.sense
