@@ -312,6 +312,25 @@ def _report(repository: Repository, watch: Watch) -> None:
     write(repository, os.path.join(folder, f"{world.now().astimezone():%Y-%m-%d}.html"), language)
 
 
+def _has_new_signatures(repository: Repository, _watch: Watch) -> bool:
+    from audits.obsolescence import is_behind  # noqa: PLC0415 - brings what reads formats
+
+    return is_behind(repository)
+
+
+def _reidentify(repository: Repository, watch: Watch) -> None:
+    from audits.obsolescence import catch_up  # noqa: PLC0415 - as above
+
+    catch_up(repository, watch.goes_on)
+
+
+def _watch_formats(repository: Repository, watch: Watch) -> Result:
+    from audits.obsolescence import look  # noqa: PLC0415 - as above
+
+    watch.beat()
+    return look(repository)
+
+
 DUTIES = (
     Duty("clock", _has_jumped, _note_jump),
     Duty("housekeeping", _every("housekeeping", DAILY), _clean),
@@ -336,6 +355,8 @@ DUTIES = (
         _witness,
     ),
     Duty("deadlines", _every("deadlines", DAILY), lambda repository, _watch: standing(repository).findings),
+    Duty("reidentify", _has_new_signatures, _reidentify),
+    Duty("formats", _every("formats", DAILY), _watch_formats),
     Duty("report", _report_is_due, _report),
     Duty(
         "metrics",

@@ -45,6 +45,11 @@ class Code(StrEnum):
     VERIFICATION_OVERDUE = "verification-overdue"
     VERIFICATION_FORECAST = "verification-forecast"
     SCHEDULER_STOPPED = "scheduler-stopped"
+    FORMATS_OUTDATED = "formats-outdated"
+    FORMATS_DISAGREE = "formats-disagree"
+    FORMAT_AT_RISK = "format-at-risk"
+    FORMAT_RISK_GREW = "format-risk-grew"
+    FORMAT_TOOL_LOST = "format-tool-lost"
 
 
 SEVERITY = {
@@ -55,6 +60,11 @@ SEVERITY = {
     Code.STORES_NOT_INDEPENDENT: Severity.WARNING,
     Code.VERIFICATION_LATE: Severity.WARNING,
     Code.VERIFICATION_FORECAST: Severity.WARNING,
+    Code.FORMATS_OUTDATED: Severity.WARNING,
+    Code.FORMATS_DISAGREE: Severity.WARNING,
+    Code.FORMAT_AT_RISK: Severity.WARNING,
+    Code.FORMAT_RISK_GREW: Severity.WARNING,
+    Code.FORMAT_TOOL_LOST: Severity.WARNING,
     Code.CARTRIDGE_OFFLINE: Severity.WARNING,
     Code.CARTRIDGE_PROTECTED: Severity.WARNING,
     Code.CARTRIDGE_AGEING: Severity.WARNING,
@@ -83,6 +93,11 @@ MEANING = {
     Code.VERIFICATION_OVERDUE: marked("copies were not verified for longer than the policy allows"),
     Code.VERIFICATION_FORECAST: marked("copies will not be verified in time if all goes on as it does"),
     Code.SCHEDULER_STOPPED: marked("nobody audits: the service has not been at work"),
+    Code.FORMATS_OUTDATED: marked("the files have not been gone through with the signatures that are active"),
+    Code.FORMATS_DISAGREE: marked("two tools name the format of a file differently, and nobody has decided"),
+    Code.FORMAT_AT_RISK: marked("a format that is held is at high risk, and nothing is decided about it"),
+    Code.FORMAT_RISK_GREW: marked("the risk of a format has grown since something was decided about it"),
+    Code.FORMAT_TOOL_LOST: marked("a program that formats need is gone from this machine"),
     Code.CARTRIDGE_WRONG: marked("a cartridge is not the one that its barcode says"),
     Code.CARTRIDGE_MISSING: marked("a cartridge is neither in the library nor on a shelf"),
     Code.CARTRIDGE_OFFLINE: marked("copies on a cartridge on a shelf were not checked"),
@@ -135,6 +150,11 @@ CAUSES = {
         marked("the store is slow for what it holds and is given"),
     ),
     Code.SCHEDULER_STOPPED: (marked("the service was down"), marked("a piece of its work hangs on a store")),
+    Code.FORMATS_OUTDATED: (marked("other signatures were activated"), marked("a run was stopped")),
+    Code.FORMATS_DISAGREE: (marked("a damaged or unusual file"), marked("an error in the signatures of one tool")),
+    Code.FORMAT_AT_RISK: (marked("an old or closed format"), marked("encryption, macros or an old encoding in files")),
+    Code.FORMAT_RISK_GREW: (marked("a new risk table or policy"), marked("files that came in since")),
+    Code.FORMAT_TOOL_LOST: (marked("a package was removed or renamed by an upgrade"), marked("another machine")),
     Code.CARTRIDGE_WRONG: (
         marked("barcode labels were exchanged"),
         marked("a blank or another cartridge was put in its place"),
@@ -183,6 +203,11 @@ NEXT = {
     Code.VERIFICATION_OVERDUE: "audit --max-age=30 --store={store}",
     Code.VERIFICATION_FORECAST: "status",
     Code.SCHEDULER_STOPPED: "serve --once",
+    Code.FORMATS_OUTDATED: "formats reidentify",
+    Code.FORMATS_DISAGREE: "formats review",
+    Code.FORMAT_AT_RISK: "formats risk",
+    Code.FORMAT_RISK_GREW: "formats risk",
+    Code.FORMAT_TOOL_LOST: "formats watch",
     Code.CARTRIDGE_DIFFERS: "replicate",
     Code.CARTRIDGE_WRONG: "tape load {cartridge}",
     Code.CARTRIDGE_MISSING: "tape import {cartridge}",

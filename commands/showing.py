@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from preservation.catalog.catalog import View
     from preservation.catalog.rows import VersionRow
     from preservation.holdings import HeldPackage, HoldingsStatus
+    from preservation.identifications import OfPackage
     from preservation.manifest import FileLine, Line
     from preservation.stores import Store
 
@@ -91,6 +92,7 @@ def _parts(found: Iterator["HeldPackage"]) -> Iterator[list[tuple[str, ...]]]:
 def show_command(call: Call, package: str, *, version: int | None, as_json: bool) -> None:
     """Show a package."""
     from preservation.holdings import package_named  # noqa: PLC0415 - help does without it
+    from preservation.identifications import Layers  # noqa: PLC0415 - the same
     from preservation.manifest import FileLine, FolderLine  # noqa: PLC0415 - the same
     from preservation.packages import manifest, version_row  # noqa: PLC0415 - the same
     from preservation.stores import all_open, attached  # noqa: PLC0415 - the same
@@ -98,6 +100,8 @@ def show_command(call: Call, package: str, *, version: int | None, as_json: bool
     repository = call.reading()
     with repository.reading() as view, all_open(attached(view)) as stores:
         row = version_row(view, package_named(view, package), version)
+        with Layers(repository.sidecars, view) as layers:
+            later = layers.of_package(row.fonds, row.package)
         lines = manifest(view, stores, row)
         header = next(lines)
         assert isinstance(header, dict)
@@ -106,10 +110,10 @@ def show_command(call: Call, package: str, *, version: int | None, as_json: bool
             _tell_package(facts)
             for line in lines:
                 if isinstance(line, (FileLine, FolderLine)):
-                    _tell_line(line)
+                    _tell_line(line, later)
             return
         folders = (_path_json(line.path) for line in manifest(view, stores, row) if isinstance(line, FolderLine))
-        files = (_file_json(line) for line in lines if isinstance(line, FileLine))
+        files = (_file_json(line, later) for line in lines if isinstance(line, FileLine))
         write_json_object(facts, {"files": files, "folders": folders})
 
 
@@ -140,8 +144,11 @@ def _path_json(path: bytes) -> dict[str, Any]:
         return {"path": path.decode("utf-8", "backslashreplace"), "path_b64": base64.b64encode(path).decode()}
 
 
-def _file_json(line: "FileLine") -> dict[str, Any]:
+def _file_json(line: "FileLine", later: "OfPackage") -> dict[str, Any]:
     rest = {name: value for name, value in line.line.items() if name not in {"path", "path_b64", "nfc"}}
+    newest = later.newest(line)
+    if newest.changes:
+        rest |= {**newest.answer.to_json(), "before": [one.to_json() for one in newest.before]}
     return {**_path_json(line.path), "formats": [], **rest}
 
 
@@ -161,13 +168,15 @@ def _tell_package(facts: dict[str, Any]) -> None:
     write("")
 
 
-def _tell_line(line: "Line") -> None:
+def _tell_line(line: "Line", later: "OfPackage") -> None:
     from preservation.manifest import FolderLine  # noqa: PLC0415 - help does without it
 
     if isinstance(line, FolderLine):
         write(f"{'':>12}  {'':10}  {harmless(line.path)}")
         return
-    puids = ",".join(str(one.get("puid", "")) for one in line.line.get("formats", ())) or "-"
+    newest = later.newest(line)
+    formats = newest.answer.to_json()["formats"] if newest.changes else line.line.get("formats", ())
+    puids = ",".join(str(one.get("puid", "")) for one in formats) or "-"
     write(f"{size_text(line.size):>12}  {puids:10}  {harmless(line.path)}")
     write(f"{'':>12}  {'':10}  blake3:{line.blake3}")
 

@@ -14,13 +14,14 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from preservation import parts
-from preservation.affected import Target
+from preservation.affected import Target, latest
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.formats import MOST_MOVES, ReidentificationRow
 from preservation.catalog.rows import PackageRow, VersionRow
 from preservation.evidence import push
 from preservation.formats.identification import ENDS, FormatIdentifier, Identification, Sample, extension_of
+from preservation.formats.pdf import PdfScan, is_pdf
 from preservation.identifications import (
     COLUMNS,
     KIND,
@@ -81,6 +82,7 @@ class _Sampling:
     _whole: bytearray = field(default_factory=bytearray)
     _head: bytes = b""
     _tail: bytes = b""
+    _scan: PdfScan | None = None
 
     def take(self, data: bytes) -> None:
         """Take in the next bytes."""
@@ -89,6 +91,9 @@ class _Sampling:
             return
         if self.seen < ENDS:
             self._head = (self._head + bytes(data[:ENDS]))[:ENDS]
+            self._scan = self._scan or (PdfScan() if is_pdf(self._head) else None)
+        if self._scan is not None:
+            self._scan.feed(data)
         self._tail = bytes(data[-ENDS:]) if len(data) >= ENDS else (self._tail + bytes(data))[-ENDS:]
         self.seen += len(data)
 
@@ -96,7 +101,8 @@ class _Sampling:
         """Return what identification looks at."""
         if self.size <= SMALL:
             return Sample.of_content(self.name, bytes(self._whole))
-        return Sample.of_ends(self.name, self.size, self._head, self._tail)
+        more = self._scan.found() if self._scan is not None else b""
+        return Sample.of_ends(self.name, self.size, self._head, self._tail, more)
 
 
 @dataclass(slots=True)
@@ -120,6 +126,10 @@ class _Batch:
     lines: int = 0
 
 
+class _EnoughError(Exception):
+    """The time for this time is used up."""
+
+
 def reidentify(
     repository: Repository,
     target: Target,
@@ -128,11 +138,13 @@ def reidentify(
     *,
     second: Second | None = None,
     again: bool = False,
+    budget: timedelta | None = None,
 ) -> ReidentificationRow:
     """Look at every file with the signatures of ``target``; a run that was stopped goes on.
 
     One that has ended is not done again, unless ``again``. Media that must be fetched first are left alone, and so is
-    what no copy gives rightly: such files count as unreached, and the run ends as ``incomplete``.
+    what no copy gives rightly: such files count as unreached, and the run ends as ``incomplete``. After ``budget`` the
+    work ends for this time, and the run that is returned is not closed.
 
     Raises:
         StoppedError: told to stop; what was found is recorded.
@@ -145,14 +157,15 @@ def reidentify(
                 parts.fetch(repository, view, [store.backend for store in stores if store.backend is not None])
             run = _opened(repository, target, again=again)
             if not run.closed:
-                work = _Work(repository, target, identifier, told, stores, second, run.run)
+                until = repository.world.now() + budget if budget is not None else None
+                work = _Work(repository, target, identifier, told, stores, second, run.run, until)
                 try:
                     _gone_through(work, run)
-                except StoppedError:
+                    _closed(repository, run.run)
+                except _EnoughError:
+                    pass
+                finally:
                     push(repository, stores)
-                    raise
-                _closed(repository, run.run)
-                push(repository, stores)
         with repository.reading() as view:
             found = rows.one(view, ReidentificationRow, run.run)
     assert found is not None
@@ -178,11 +191,6 @@ def _opened(repository: Repository, target: Target, *, again: bool) -> Reidentif
         row = rows.one(view, ReidentificationRow, run)
     assert row is not None
     return row
-
-
-def latest(known: list[ReidentificationRow]) -> ReidentificationRow | None:
-    """Return the run that was begun last."""
-    return max(known, key=lambda row: (row.opened, row.run), default=None)
 
 
 def _closed(repository: Repository, run: str) -> None:
@@ -248,6 +256,7 @@ class _Work:
     stores: list[Store]
     second: Second | None
     run: str
+    until: datetime | None
     phase: str = ""
     at: VersionRow | None = None
     is_latest: bool = True
@@ -321,13 +330,17 @@ class _Work:
             self._found(view, stores, pending, pending.asked.result())
             self.told(1, pending.line.size)
         batch = self.batch
-        is_late = self.repository.world.now() - batch.began > TIME_AT_ONCE
+        now = self.repository.world.now()
+        is_late = now - batch.began > TIME_AT_ONCE
         is_full = batch.counts["looked"] >= LOOKED_AT_ONCE or len(batch.moves) >= MOST_MOVES // 2
         if is_late or is_full or len(batch.rows) >= ROWS_AT_ONCE:
             self.record()
         if self.repository.world.stopping():
             self.record()
             raise StoppedError
+        if self.until is not None and now > self.until:
+            self.record()
+            raise _EnoughError
 
     def _found(self, view: View, stores: list[Store], pending: _Pending, answer: Identification) -> None:
         assert self.at is not None

@@ -28,12 +28,7 @@ def page(name):
 
 
 def command(name):
-    found = root
-    below_a_command = bool(ENTRIES[name.split()[0]].module)  # as "ingest abandon" is
-    for word in [name] if below_a_command else name.split():
-        context = click.Context(found)
-        found = found.get_command(context, word)
-    return found
+    return root.get_command(click.Context(root), name)
 
 
 def named():

@@ -120,7 +120,9 @@ def test_unknown_is_never_low(held):
 
 def test_facts_are_taken_from_what_identification_noted():
     pdf = Identification("identified", (match("fmt/354"),), (words.CLAIMS_PDF_A, words.ENCRYPTED, words.SIGNED))
-    assert ("claimed-pdfa", "encrypted", "signed") == facts_of(pdf)
+    assert ("encrypted", "false-pdfa", "signed") == facts_of(pdf)  # PDF/A must not be encrypted
+    claim = Identification("identified", (match("fmt/354"),), (words.CLAIMS_PDF_A, words.SIGNED))
+    assert ("claimed-pdfa", "signed") == facts_of(claim)
     assert ("unidentified",) == facts_of(Identification("unidentified"))
     assert ("not-looked-at",) == facts_of(Identification("timeout"))
     guessed = Identification("identified", (match("fmt/1", "extension"), match("fmt/2", "extension")))

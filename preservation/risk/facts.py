@@ -28,6 +28,8 @@ EXTENSION_ONLY, AMBIGUOUS = "extension-only", "ambiguous"
 def facts_of(answer: Identification) -> tuple[str, ...]:
     """Return the codes of what is known of a file, sorted, from its newest identification."""
     found = {FACTS[warning] for warning in answer.warnings if warning in FACTS}
+    if {"claimed-pdfa", "encrypted"} <= found:  # ISO 19005 forbids encryption in all its parts
+        found.add("false-pdfa")
     if "false-pdfa" in found:
         found.discard("claimed-pdfa")
     if answer.status == "unidentified":
