@@ -43,6 +43,7 @@ TIMERS = {
     "preservation/ledger/files.py": "how long to wait for a lock",
     "preservation/stores.py": "hands both to the throttle",
     "storage_backends/tape/scsi_drive.py": "waits while a cartridge is loaded",
+    "storage_backends/tape/nst.py": "waits for a cartridge that is being loaded",
 }
 """Modules that measure how long something takes, or wait, and why."""
 

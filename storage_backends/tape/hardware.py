@@ -15,7 +15,9 @@ from storage_backends.backend import Reach
 from storage_backends.tape.changer import HandLoaded, ScsiChanger
 from storage_backends.tape.drive import TapeChanger, TapeDrive
 from storage_backends.tape.iscsi import BadAddressError, IscsiUnit, address_of
+from storage_backends.tape.nst import NstDrive
 from storage_backends.tape.scsi_drive import ScsiDrive
+from storage_backends.tape.sg import SgUnit
 
 ISCSI, ST = "tape+iscsi", "tape+st"
 KINDS = frozenset({ISCSI, ST})
@@ -85,9 +87,14 @@ def opened(hardware: Hardware, owning: Owning) -> tuple[TapeDrive, TapeChanger]:
 
     ``owning`` keeps others from the drive for a while.
     """
-    if hardware.kind == ISCSI:
-        return _over_iscsi(hardware, owning)
-    raise BadAddressError(address=hardware.drive, reason=f"{hardware.kind} is not known")
+    return _over_iscsi(hardware, owning) if hardware.kind == ISCSI else _by_drivers(hardware, owning)
+
+
+def _by_drivers(hardware: Hardware, owning: Owning) -> tuple[TapeDrive, TapeChanger]:
+    drive = NstDrive(hardware.drive, ejects=bool(hardware.changer))
+    if not hardware.changer:
+        return drive, HandLoaded(drive, owning)
+    return drive, ScsiChanger(SgUnit(hardware.changer), element=hardware.element, serial=drive.serial)
 
 
 def _over_iscsi(hardware: Hardware, owning: Owning) -> tuple[TapeDrive, TapeChanger]:

@@ -123,7 +123,8 @@ def label_of(drive: TapeDrive) -> Label:
 def _read(drive: TapeDrive, barcode: str) -> tuple[bytes, Label]:
     drive.rewind()
     try:
-        first, second = drive.read(RECORD), drive.read(RECORD)
+        # Each as long as it is: more than one drive answers a longer read with bytes that are on no tape.
+        first, second = drive.read(VOL1_BYTES), drive.read(README_BYTES)
         after = drive.read(RECORD)
     except EndOfDataError as error:
         raise NoLabelError(place=drive.name, barcode=barcode, reason="it is blank, or torn") from error
