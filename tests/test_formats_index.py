@@ -38,11 +38,11 @@ def test_the_names_of_tool_and_signatures_are_those_of_what_is_installed(engine,
 def test_each_signature_of_fido_can_be_compiled_and_stands_behind_a_gate_or_is_always_tried(engine):
     index = engine.index
     gated = {number for _, _, keys in index.windows for behind in keys.values() for number in behind}
-    gated |= {number for _, _, behind in (*index.start_literals, *index.end_literals) for number in behind}
-    assert gated | set(index.always) == set(range(len(index.signatures)))
+    gated |= {number for *_, behind in (*index.start_literals, *index.end_literals) for number in behind}
+    assert gated | set(index.always) == set(range(len(index.checks)))
     assert len(index.always) < 20
-    for _, signature in index.signatures[::50]:
-        for pattern in signature.patterns:
+    for check in index.checks[::50]:
+        for pattern in check.patterns:
             re.compile(pattern.expression)
 
 
@@ -60,9 +60,9 @@ def test_answers_on_real_files_and_their_mutants_are_those_of_fido(engine, fido)
 def test_answers_on_bytes_made_from_the_signatures_themselves_are_those_of_fido(engine, fido):
     chance = random.Random(5)
     identified = 0
-    for _, signature in chance.sample(engine.index.signatures, 100):
+    for check in chance.sample(engine.index.checks, 100):
         content = bytearray(chance.randbytes(chance.randrange(1, 3000)))
-        for pattern in signature.patterns:
+        for pattern in check.patterns:
             for condition in pattern.necessity.conditions:
                 if isinstance(condition, Keyed):
                     key = chance.choice(condition.keys)
@@ -145,10 +145,11 @@ def test_several_formats_that_fit_are_all_told(engine):
     ("position", "expression", "conditions"),
     [
         ("BOF", rb"(?s)\A%PDF", {Keyed(0, (b"%PDF",)), Containing("start", b"%pdf", 4)}),
-        ("BOF", rb"(?s)\A.{4}[aA]b", {Keyed(4, (b"Ab", b"ab")), Containing("start", b"ab", 6)}),
+        ("BOF", rb"(?s)\A.{4}[aA]b", {Keyed(4, (b"Ab", b"ab")), Containing("start", b"ab", 6, 4)}),
+        ("BOF", rb"(?s)\A.{4,9}ab.{2}cd", {Containing("start", b"ab", 11, 4), Containing("start", b"cd", 15, 8)}),
         ("BOF", rb"(?s)\A.{0,9}xyz", {Containing("start", b"xyz", 12)}),
         ("BOF", rb"(?s)\A.*xyz", {Containing("anywhere at start", b"xyz")}),
-        ("BOF", rb"(?s)\A(?:ab|cde)fg", {Containing("start", b"fg", 5)}),
+        ("BOF", rb"(?s)\A(?:ab|cde)fg", {Containing("start", b"fg", 5, 2)}),
         ("BOF", rb"(?s)\Axy(?:ab)?", {Keyed(0, (b"xy",)), Containing("start", b"xy", 2)}),
         ("BOF", rb"(?s)\A(?!no)\xff\xfe", {Keyed(0, (b"\xff\xfe",)), Containing("start", b"\xff\xfe", 2)}),
         ("VAR", rb"(?s)abc.{3}de", {Containing("anywhere at start", b"abc"), Containing("anywhere at start", b"de")}),
@@ -205,5 +206,5 @@ def _holds(condition, content):
     if isinstance(condition, Keyed):
         return any(content[condition.offset :].startswith(key) for key in condition.keys)
     if condition.place == "start":
-        return condition.literal in content.lower()[: condition.limit]
+        return condition.literal in content.lower()[condition.after : condition.limit]
     return condition.literal in (content.lower()[-condition.limit :] if condition.limit else content.lower())

@@ -200,7 +200,7 @@ def _pattern_out(pattern: Pattern) -> list[object]:
     conditions = [
         ["key", one.offset, [key.hex() for key in one.keys]]
         if isinstance(one, Keyed)
-        else [one.place, one.limit, one.literal.hex()]
+        else [one.place, one.limit, one.literal.hex(), one.after]
         for one in need.conditions
     ]
     return [pattern.position, pattern.expression.decode("latin-1"), need.reach, conditions]
@@ -212,10 +212,10 @@ def _pattern_in(value: list[Any]) -> Pattern:
 
 
 def _condition_in(value: list[Any]) -> Condition:
-    kind, number, content = value
+    kind, number, content, *after = value
     if kind == "key":
         return Keyed(number, tuple(map(bytes.fromhex, content)))
-    return Containing(kind, bytes.fromhex(content), number)
+    return Containing(kind, bytes.fromhex(content), number, *after)
 
 
 def _container_out(signature: ContainerSignature) -> list[object]:

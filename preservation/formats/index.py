@@ -6,7 +6,7 @@ conditions; what passes is confirmed with FIDO's own expression, by FIDO's own r
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
@@ -60,19 +60,49 @@ class Format:
     media_type: str = ""
 
 
+_COMMON_BEGINNING = 12
+"""Bytes of a literal that may be shared with others."""
+
+_FREQUENT = (b"\x00", b"\xff", b" ", b"\r", b"\n", b"0", b"<")
+"""Bytes with which many files begin."""
+
 Match = tuple[Format, str]
 """A format and the name of what matched."""
 
 
 @dataclass(frozen=True, slots=True)
+class Literal:
+    """Where a literal (lower case) is sought: in the bytes from `first` to `last` of an end of a file."""
+
+    at_end: bool
+    text: bytes
+    first: int
+    last: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What is to be looked at for one signature, the cheapest first.
+
+    `literals` are numbers in the index's list; all of them must be there before any expression is tried.
+    """
+
+    format: Format
+    name: str
+    literals: tuple[int, ...]
+    patterns: tuple[Pattern, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Index:
-    """Signatures by their gates; the numbers are positions in `signatures`, which is in FIDO's order."""
+    """Signatures by their gates; the numbers are positions in `checks`, which is in FIDO's order."""
 
     formats: tuple[Format, ...]
-    signatures: tuple[tuple[Format, Signature], ...]
+    checks: tuple[Check, ...]
+    literals: tuple[Literal, ...]
     always: tuple[int, ...]
     windows: tuple[tuple[int, int, dict[bytes, tuple[int, ...]]], ...]
-    start_literals: tuple[tuple[bytes, int, tuple[int, ...]], ...]
+    start_literals: tuple[tuple[bytes, int, int, tuple[int, ...]], ...]
     end_literals: tuple[tuple[bytes, int, tuple[int, ...]], ...]
     by_extension: dict[str, tuple[Format, ...]]
 
@@ -96,26 +126,67 @@ def build_index(formats: Sequence[Format]) -> Index:
     for format_ in formats:
         for extension in dict.fromkeys(format_.extensions):
             by_extension[extension].append(format_)
+    sought: dict[Literal, int] = {}
+    checks = tuple(_check(format_, signature, sought) for format_, signature in signatures)
     return Index(
         tuple(formats),
-        signatures,
+        checks,
+        tuple(sought),
         tuple(always),
         tuple(
             (offset, offset + length, {key: tuple(numbers) for key, numbers in keys.items()})
             for (offset, length), keys in sorted(windows.items())
         ),
-        tuple(_behind(literals, ("start", "anywhere at start"))),
-        tuple(_behind(literals, ("end", "anywhere at end"))),
+        tuple(
+            (gate.literal, gate.after, gate.limit or ENDS, tuple(numbers))
+            for gate, numbers in literals.items()
+            if gate.place in ("start", "anywhere at start")
+        ),
+        tuple(
+            (gate.literal, gate.limit or ENDS, tuple(numbers))
+            for gate, numbers in literals.items()
+            if gate.place in ("end", "anywhere at end")
+        ),
         {extension: tuple(known) for extension, known in by_extension.items()},
     )
 
 
-def _behind(
-    literals: Mapping[Containing, list[int]], places: Sequence[str]
-) -> Iterator[tuple[bytes, int, tuple[int, ...]]]:
-    for gate, numbers in literals.items():
-        if gate.place in places:
-            yield gate.literal, gate.limit or ENDS, tuple(numbers)
+def _check(format_: Format, signature: Signature, sought: dict[Literal, int]) -> Check:
+    conditions = {
+        condition
+        for pattern in signature.patterns
+        for condition in pattern.necessity.conditions
+        if isinstance(condition, Containing)
+    }
+    literals = [literal for condition in conditions for literal in _literals(condition)]
+    literals.sort(key=lambda one: (_breadth(one), len(one.text), one.text))
+    numbers = dict.fromkeys(sought.setdefault(literal, len(sought)) for literal in literals)
+    return Check(format_, signature.name, tuple(numbers), tuple(sorted(signature.patterns, key=_cost)))
+
+
+def _literals(condition: Containing) -> Iterator[Literal]:
+    """A long literal that may be anywhere stands behind its own beginning, which others that begin so need too."""
+    if condition.place == "start":
+        yield Literal(False, condition.literal, condition.after, condition.limit)
+    elif condition.place == "end":
+        yield Literal(True, condition.literal, -condition.limit, None)
+    else:
+        at_end = condition.place == "anywhere at end"
+        if len(condition.literal) > _COMMON_BEGINNING:
+            yield Literal(at_end, condition.literal[:_COMMON_BEGINNING], 0, None)
+        yield Literal(at_end, condition.literal, 0, None)
+
+
+def _breadth(literal: Literal) -> int:
+    if literal.first < 0:
+        return -literal.first
+    return ENDS if literal.last is None else literal.last - literal.first
+
+
+def _cost(pattern: Pattern) -> tuple[int, int]:
+    """An anchored expression is tried before one that is sought in a little, and that before one sought everywhere."""
+    reach = pattern.necessity.reach if pattern.at_end else None
+    return {"BOF": 0}.get(pattern.position, 2 if reach is None else 1), reach or 0
 
 
 def _gate(signature: Signature) -> Condition | None:
@@ -127,10 +198,12 @@ def _worth(condition: Condition) -> tuple[int, int, int]:
     """A key of several bytes is cheapest to look up; a literal is better the longer it is and the nearer to an end."""
     if isinstance(condition, Keyed):
         length = len(condition.keys[0])
-        return (3 if length > 1 else 1, length, -condition.offset)
-    varied = len(set(condition.literal)) > 1
+        rare = all(key not in _FREQUENT for key in condition.keys)
+        return (4 if length > 1 else 2 if rare else 1, length, -condition.offset)
+    if len(set(condition.literal)) == 1:
+        return (0, 0, 0)
     near = condition.place in ("start", "end")
-    return (2 if varied else 0, min(len(condition.literal), 6) + 6 * near, -condition.limit)
+    return (3 if near else 1, min(len(condition.literal), 6), condition.after - condition.limit)
 
 
 @dataclass(slots=True)
@@ -141,16 +214,11 @@ class _Ends:
     end: bytes
     lower_start: bytes
     lower_end: bytes
-    known: dict[Containing, bool] = field(default_factory=dict)
+    known: dict[int, bool] = field(default_factory=dict)
 
-    def contain(self, condition: Containing) -> bool:
-        answer = self.known.get(condition)
-        if answer is None:
-            if condition.place in ("start", "anywhere at start"):
-                place = self.lower_start.find(condition.literal, 0, condition.limit or len(self.start))
-            else:
-                place = self.lower_end.find(condition.literal, -condition.limit)
-            answer = self.known[condition] = place >= 0
+    def contain(self, number: int, literal: Literal) -> bool:
+        lower = self.lower_end if literal.at_end else self.lower_start
+        answer = self.known[number] = lower.find(literal.text, literal.first, literal.last) >= 0
         return answer
 
 
@@ -160,9 +228,9 @@ def match_signatures(index: Index, start: bytes, end: bytes) -> list[Match]:
     ends = _Ends(start, end, lower_start, lower_start if end is start else end.lower())
     found: list[Match] = []
     for number in _candidates(index, ends):
-        format_, signature = index.signatures[number]
-        if _unbeaten(format_, found) and all(_matches(pattern, ends) for pattern in signature.patterns):
-            found.append((format_, signature.name))
+        check = index.checks[number]
+        if _holds(check, index.literals, ends) and _unbeaten(check.format, found):
+            found.append((check.format, check.name))
     return prune(found)
 
 
@@ -173,8 +241,8 @@ def _candidates(index: Index, ends: _Ends) -> list[int]:
         behind = keys.get(start[first:last])
         if behind:
             numbers.update(behind)
-    for literal, limit, behind in index.start_literals:
-        if find_in_start(literal, 0, limit) >= 0:
+    for literal, after, limit, behind in index.start_literals:
+        if find_in_start(literal, after, limit) >= 0:
             numbers.update(behind)
     for literal, limit, behind in index.end_literals:
         if find_in_end(literal, -limit) >= 0:
@@ -182,9 +250,16 @@ def _candidates(index: Index, ends: _Ends) -> list[int]:
     return sorted(numbers)
 
 
+def _holds(check: Check, literals: Sequence[Literal], ends: _Ends) -> bool:
+    known = ends.known
+    for number in check.literals:
+        answer = known.get(number)
+        if not (ends.contain(number, literals[number]) if answer is None else answer):
+            return False
+    return all(_matches(pattern, ends) for pattern in check.patterns)
+
+
 def _matches(pattern: Pattern, ends: _Ends) -> bool:
-    if not all(ends.contain(literal) for literal in pattern.necessity.conditions if isinstance(literal, Containing)):
-        return False
     expression = compiled(pattern.expression)
     if pattern.position == "BOF":
         return expression.match(ends.start) is not None

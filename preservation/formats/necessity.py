@@ -54,12 +54,14 @@ class Keyed:
 class Containing:
     """The literal (lower case, compared with lower-cased bytes) lies where `place` says.
 
-    `start`: within the first `limit` bytes; `end`: within the last `limit`; `anywhere at ...`: in that end of the file.
+    `start`: within the first `limit` bytes, `after` bytes from the start at least; `end`: within the last `limit`;
+    `anywhere at ...`: in that end of the file.
     """
 
     place: Place
     literal: bytes
     limit: int = 0
+    after: int = 0
 
 
 Condition = Keyed | Containing
@@ -268,9 +270,10 @@ def _folded(allowed: int) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A literal that must occur, lower case, and the greatest offset at which it can end; None without a limit."""
+    """A literal that must occur, lower case; the least offset of its start and the greatest of its end, if any."""
 
     literal: bytes
+    first_start: int
     last_end: int | None
 
 
@@ -278,21 +281,26 @@ def _runs(steps: Iterable[Step]) -> list[_Run]:
     """The literals of two bytes or more; a byte counts as literal if only its case is open."""
     runs: list[_Run] = []
     literal = bytearray()
+    first_start = 0
     last_end: int | None = 0
 
     def close() -> None:
+        nonlocal first_start
         if len(literal) > 1:
-            runs.append(_Run(bytes(literal), last_end))
+            runs.append(_Run(bytes(literal), first_start, last_end))
+        first_start += len(literal)
         literal.clear()
 
     for step in steps:
         if isinstance(step, Gap):
             close()
+            first_start += step.least
             last_end = None if last_end is None or step.most is None else last_end + step.most
             continue
         byte = _folded(step.allowed)
         if byte is None:
             close()
+            first_start += 1
         else:
             literal.append(byte)
         last_end = None if last_end is None else last_end + 1
@@ -305,6 +313,6 @@ def _placed(place: Literal["start", "end"], steps: tuple[Step, ...]) -> Iterator
     for run in runs:
         literal = run.literal if place == "start" else run.literal[::-1]
         if run.last_end is not None:
-            yield Containing(place, literal, run.last_end)
+            yield Containing(place, literal, run.last_end, run.first_start if place == "start" else 0)
         else:
             yield Containing("anywhere at start" if place == "start" else "anywhere at end", literal)
