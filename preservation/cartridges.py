@@ -260,7 +260,8 @@ class _Noticed:
             yield moved_event(repository, store, barcode, LIBRARY)
         elif row.place == SHELF:
             conditions.clear()
-            if Condition.AWAY in noted.conditions and self.purpose not in row.requested:
+            asks = self.purpose is not Purpose.AUDIT  # which asks for copies, not for what else it looks at
+            if asks and Condition.AWAY in noted.conditions and self.purpose not in row.requested:
                 yield _event(repository, EventType.CARTRIDGE_REQUESTED, store, barcode, purpose=str(self.purpose))
         if noted.is_protected and Condition.WRITE_PROTECTED in row.conditions:
             conditions.add(Condition.WRITE_PROTECTED)  # it is so still, though nobody wanted to write it now
