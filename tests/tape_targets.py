@@ -156,7 +156,7 @@ class Tgt:
             self._daemon.wait()
             self._daemon = None
 
-    stop = kill
+    stop = close = kill
 
     def restart(self):
         self.kill()
@@ -301,4 +301,4 @@ class Istgt:
             self._daemon.wait()
             self._daemon = None
 
-    stop = kill
+    stop = close = kill

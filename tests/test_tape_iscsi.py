@@ -1,6 +1,10 @@
 """What virtual libraries can do to a store on tape: killed, full, protected, exchanged, offline, torn, shared."""
 
 import os
+import subprocess
+import sys
+import threading
+import time
 from contextlib import closing, contextmanager, suppress
 
 import pytest
@@ -12,7 +16,7 @@ from test_backend_contract import innermost
 from storage_backends import locations
 from storage_backends.backend import Reach
 from storage_backends.errors import ReadFailureError, StorageError, StoreFullError, StoreRefusesError
-from storage_backends.tape import iscsi, scsi
+from storage_backends.tape import claim, iscsi, scsi
 from storage_backends.tape.cartridges import Cartridges, CartridgesError
 from storage_backends.tape.changer import ElementError, ScsiChanger, WhichDriveError
 from storage_backends.tape.directory import FULL, OPEN
@@ -30,6 +34,7 @@ from storage_backends.tape.drive import (
     WrongCartridgeError,
     WrongPositionError,
 )
+from storage_backends.tape.hardware import hardware_of
 from storage_backends.tape.iscsi import IscsiUnit, NoLibraryError, address_of
 from storage_backends.tape.scsi_drive import ScsiDrive
 
@@ -427,13 +432,51 @@ def test_of_another_initiator_that_winds_the_tape_meanwhile_nothing_is_believed(
             assert items == contents(backend)
 
 
-def test_a_drive_belongs_to_one_store_at_a_time(tgt, folder):
+def test_a_drive_belongs_to_one_process_at_a_time(tgt, folder):
+    url = tgt.url(folder / "1")
+    name = hardware_of(*url.split(f"://{folder / '1'}?")).identity
+    held = f"import socket; s = socket.socket(socket.AF_UNIX); s.bind('\\0mocban-{name}')"
+    with store(url, count=1) as one:
+        items = filled(one, packs(1))
+        other = subprocess.Popen(
+            [sys.executable, "-c", f"{held}; print(flush=True); input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        other.stdout.readline()
+        with pytest.raises(DriveBusyError):
+            one.flush(proved)
+        assert [*items] == staged(one)
+        other.communicate(b"\n")
+        one.flush(proved)
+        assert items == contents(one)
+
+
+def test_stores_of_one_process_have_a_drive_one_after_the_other(tgt, folder, monkeypatch):
+    monkeypatch.setattr(claim, "IDLE", 0.05)
+    other = "0190a0b0-0000-7000-8000-00000000001b"
     with store(tgt.url(folder / "1"), count=1) as one:
         items = filled(one, packs(1))
         one.flush(proved)
-        with pytest.raises(DriveBusyError):
-            locations.initialise_store(tgt.url(folder / "2"), "other", Cartridges(count=1))
-        assert items == contents(one)
+        url = tgt.url(folder / "2")
+        locations.initialise_store(url, other, Cartridges(count=1))
+        with closing(innermost(locations.open_store(url, store_id=other, profile=PROFILE))) as two:
+            more = filled(two, packs(2))
+            threads = [threading.Thread(target=two.flush, args=(proved,)) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            assert items == contents(one)
+            for thread in threads:
+                thread.join()
+            assert [] == staged(two)
+            assert items == contents(one)
+            assert more == contents(two)
+            with one.library.using("VT0001L9"):
+                waiting = threading.Thread(target=two.library.mount, args=("VT0002L9",))
+                waiting.start()
+                time.sleep(0.2)
+                assert waiting.is_alive()
+            waiting.join()
+            with two.library.using("VT0002L9"), pytest.raises(DriveBusyError):  # nobody waits for himself
+                one.library.mount("VT0001L9")
 
 
 def test_two_stores_share_a_library_with_a_drive_each_and_leave_each_other_alone(tgt, folder):

@@ -3,11 +3,12 @@
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from storage_backends.errors import StorageError
-from storage_backends.tape.claim import Claim
+from storage_backends.tape import claim
 from storage_backends.tape.directory import TapeFile
 from storage_backends.tape.drive import (
     RECORD,
@@ -35,11 +36,12 @@ class Library:
     """Safe for threads; whoever uses the drive holds ``lock`` (by ``using``)."""
 
     def __init__(
-        self, place: str, drive: TapeDrive, changer: TapeChanger, *, store_id: str, lock_file: str, claim: str = ""
+        self, place: str, drive: TapeDrive, changer: TapeChanger, *, store_id: str, lock_file: str, claimed: str = ""
     ) -> None:
         self.place, self.drive = place, drive
         self._changer, self._store_id, self._lock_file = changer, store_id, lock_file
-        self._claim = Claim(claim)
+        self._claim = claim.Claim(claimed, self._close_if_idle)
+        self._users, self._used = 0, time.monotonic()
         self._lock = threading.RLock()
         self._owned = -1
         self._mounted: Label | None = None
@@ -56,6 +58,7 @@ class Library:
         """
         with self._lock:
             self._own()
+            self._users += 1
             try:
                 if barcode:
                     self.mount(barcode)
@@ -66,6 +69,8 @@ class Library:
                 raise
             finally:
                 self._at = self._last = None
+                self._users -= 1
+                self._used = time.monotonic()
 
     @property
     def in_drive(self) -> str:
@@ -186,6 +191,8 @@ class Library:
             except MediumError:
                 self.note_error(barcode, file.file, record)
                 raise
+            finally:
+                self._used = time.monotonic()
             if data is not None:
                 self._at, self._last = (file.file, record + 1), (barcode, file.file, record, data)
             return data
@@ -204,6 +211,20 @@ class Library:
             if self._owned >= 0:
                 os.close(self._owned)
                 self._owned = -1
+
+    def _close_if_idle(self) -> bool:
+        """Give the drive up if nobody has used it for a while: another store of this process waits for it.
+
+        Return False if whoever waits is the one who uses it.
+        """
+        if not self._lock.acquire(blocking=False):
+            return True
+        try:
+            if self._users == 0 and time.monotonic() - self._used > claim.IDLE:
+                self.close()
+            return self._users == 0
+        finally:
+            self._lock.release()
 
     def _own(self) -> None:
         if not self._claim.take():

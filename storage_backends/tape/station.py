@@ -58,7 +58,7 @@ class Station:
             changer,
             store_id=store_id,
             lock_file=os.path.join(place, LOCK),
-            claim=hardware.identity,
+            claimed=hardware.identity,
         )
 
     def _owning(self) -> AbstractContextManager[object]:
