@@ -352,5 +352,9 @@ class FolderChanger:
             self._drive.remove()
             self._loaded = ""
 
+    def give_out(self) -> str:
+        """Nothing: nobody stands before a folder."""
+        return ""
+
     def close(self) -> None:
         """Keep the cartridge in the drive."""
