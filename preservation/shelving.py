@@ -147,13 +147,13 @@ def load(repository: Repository, barcode: str, *, store: str = "") -> Label:
 
 
 def eject(repository: Repository, *, store: str = "") -> list[str]:
-    """Bring what is in the drives back to their slots; return the barcodes."""
+    """Bring what is in the drives back to their slots, or to whoever loads them by hand; return the barcodes."""
     with repository.reading() as view, all_open(tape_stores(view, store)) as stores:
         done = []
         for one in stores:
             pool = reached(one)
             with pool.library.using():
-                done.append(pool.library.put_back())
+                done.append(pool.library.put_back() or pool.library.give_out())
     return [barcode for barcode in done if barcode]
 
 

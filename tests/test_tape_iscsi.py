@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 import pytest
 from backend_sources import PROFILE
 from tape_support import MIB, STORE, contents, get, pack, proved, put, staged
-from tape_targets import Istgt, Kept, Tgt
+from tape_targets import Istgt, Kept, Tgt, connected_once
 from test_backend_contract import innermost
 
 from storage_backends import locations
@@ -532,6 +532,19 @@ def test_a_cartridge_that_was_taken_out_is_away(tgt, folder):
     tgt.restart()
 
 
+def test_a_cartridge_goes_out_by_the_mail_slot_and_comes_back_by_it(tgt, folder):
+    with store(tgt.url(folder), count=2) as backend:
+        items = filled(backend, packs(1))
+        backend.flush(proved)
+        assert "VT0001L9" == backend.library.give_out("VT0001L9")
+        assert [("VT0001L9", 900)] == [
+            (one.barcode, one.address) for one in backend.library.elements() if one.is_mailbox
+        ]
+        assert "" == backend.library.give_out("VT0002L9")  # there is one in it
+        assert "" == backend.library.give_out("VT0009L9")
+        assert items == contents(backend)
+
+
 # Labelling.
 
 
@@ -571,3 +584,20 @@ def test_without_the_library_that_is_said_and_nothing_else(tgt, folder, monkeypa
             iscsi._loaded.cache_clear()
         backend.flush(proved)
         assert contents(backend) == SMALL
+
+
+def test_a_drive_without_a_changer_gives_its_cartridge_out_only_when_it_is_told_to(tmp_path, folder, monkeypatch):
+    """Last, and with a target of its own: nobody is there to put it in again."""
+    target = Istgt(tmp_path / "t", 16)
+    with closing(target), connected_once(monkeypatch, target.address()), store(target.url(folder), count=1) as backend:
+        ((_, barcode, _),) = cartridges(backend)
+        items = filled(backend, packs(1))
+        backend.flush(proved)
+        backend.library.close()
+        assert items == contents(backend)
+        assert "" == backend.library.give_out("VT0009L9")
+        assert barcode == backend.library.give_out()
+        assert [] == backend.library.barcodes()
+        assert "" == backend.library.give_out()
+        with pytest.raises(CartridgeAwayError):
+            get(backend, *items)

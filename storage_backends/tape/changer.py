@@ -6,6 +6,7 @@ remembered: every question is asked of the changer again.
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 from storage_backends.errors import StorageError, marked
 from storage_backends.tape import scsi
@@ -83,6 +84,10 @@ class ScsiChanger:
         if error is not None:
             raise error
 
+    def give_out(self) -> str:
+        """Nothing: what a changer holds goes out by a mail slot."""
+        return ""
+
     def close(self) -> None:
         """Give the connection up."""
         close = getattr(self._transport, "close", None)
@@ -130,6 +135,14 @@ class ScsiChanger:
             connect()
 
 
+class Ejecting(TapeDrive, Protocol):
+    """A drive that can give its cartridge to whoever stands before it."""
+
+    def eject(self) -> None:
+        """Give it out, whether or not a changer could."""
+        ...
+
+
 class HandLoaded:
     """A drive without a changer: whatever cartridge a person put in is in its only slot until it is used.
 
@@ -138,7 +151,7 @@ class HandLoaded:
 
     DRIVE, SLOT = 0, 1
 
-    def __init__(self, drive: TapeDrive, owning: Callable[[], AbstractContextManager[object]]) -> None:
+    def __init__(self, drive: Ejecting, owning: Callable[[], AbstractContextManager[object]]) -> None:
         self._drive, self._owning = drive, owning
         self._barcode = ""
         self._used = False
@@ -164,6 +177,15 @@ class HandLoaded:
                 destination=destination,
                 reason="a person changes cartridges here",
             )
+
+    def give_out(self) -> str:
+        """Eject the cartridge, whatever it is; return its barcode."""
+        with self._owning():
+            barcode = self._barcode if self._used else self._read()
+            if barcode:
+                self._drive.eject()
+            self._used, self._barcode = False, ""
+        return barcode
 
     def close(self) -> None:
         """Forget which cartridge it is: a person may change it."""

@@ -238,6 +238,10 @@ class TapeChanger(Protocol):
         """Move the cartridge from one element to another."""
         ...
 
+    def give_out(self) -> str:
+        """Give the cartridge in a drive that a person loads to that person; return its barcode, empty if it is none."""
+        ...
+
     def close(self) -> None:
         """Let others have the changer."""
         ...

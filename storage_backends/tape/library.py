@@ -148,6 +148,21 @@ class Library:
                 self._changer.move(drive.address, free.address)
             return drive.barcode
 
+    def give_out(self, barcode: str = "") -> str:
+        """Give a cartridge to whoever stands before the library; return which, empty if it stays where it is.
+
+        By a mail slot that is free, or, of a drive without a changer, out of the drive.
+        """
+        with self._lock:
+            self.put_back()
+            elements = self.elements()
+            mail = next((one for one in elements if one.is_mailbox and not one.barcode), None)
+            found = next((one for one in elements if one.barcode == barcode and not one.is_mailbox), None)
+            if mail is not None and found is not None and barcode:
+                self._changer.move(found.address, mail.address)
+                return barcode
+            return self._changer.give_out() if found is not None or not barcode else ""
+
     def note(self, barcode: str, condition: Condition) -> None:
         """Remember what is the matter with a cartridge, for whoever records it."""
         with self._lock:

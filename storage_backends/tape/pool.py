@@ -175,12 +175,14 @@ def drop(pool: TapeBackend, barcode: str) -> None:
 def take_out(pool: TapeBackend, barcode: str) -> str:
     """Bring a cartridge out of the drive and, if it is an image, to the shelf beside the library; return the shelf.
 
-    A real cartridge is left in its slot for a person to take; then nothing is returned.
+    A real cartridge goes to a free mail slot, or out of a drive that has no changer; else it is left in its slot for a
+    person to take. Then nothing is returned.
     """
     with pool.library.using():
         pool.library.put_back()
         if isinstance(pool.home, ImageFolder):
             return shelf.take_out(pool.home.place, barcode)
+        pool.library.give_out(barcode)
     return ""
 
 
