@@ -122,6 +122,8 @@ class ImageDrive:
         self._writable = False
         self._block = self._offset = 0
         self._marks = [0]
+        self._ends = -1
+        """Where the data ends, if this drive wrote its last record: then nothing must be cut off."""
         self.durable = 0
         """Bytes of the image that were synced: what a power cut would leave for certain."""
 
@@ -134,7 +136,7 @@ class ImageDrive:
         except OSError as error:
             raise NotReadyError(place=path, reason=error.strerror) from error
         self.name, self._settings = path, settings
-        self._marks, self.durable = [0], os.fstat(self._file).st_size
+        self._marks, self._ends, self.durable = [0], -1, os.fstat(self._file).st_size
         self.rewind()
         with suppress(OSError):
             if self._writable and counting and os.path.exists(path.removesuffix(TAPE) + SETTINGS):
@@ -266,12 +268,12 @@ class ImageDrive:
         size = sum(len(part) for part in frame)
         if self._offset + size > self._settings.capacity:
             raise EndOfMediumError(place=self.name, block=self._block)
-        if self._settings.worm and not self._at_end():
+        if self._settings.worm and self._ends != self._offset and not self._at_end():
             raise WriteProtectedError(place=self.name, reason="it is written once, and there is data here")
         with self._transport():
-            if os.fstat(self._file).st_size > self._offset + 4:
+            if self._ends != self._offset:  # the drive stood elsewhere: what lies behind is cut off
                 os.ftruncate(self._file, self._offset)
-            self.durable = min(self.durable, self._offset)
+            self.durable, self._ends = min(self.durable, self._offset), -1
             left, at = [memoryview(part) for part in (*frame, END)], self._offset
             while left:
                 count = os.pwritev(self._file, left, at)
@@ -282,6 +284,7 @@ class ImageDrive:
                     left[0] = left[0][count:]
         del self._marks[self._block // MARKED + 1 :]
         self._offset += size
+        self._ends = self._offset
         self._block += 1
         if self._block == len(self._marks) * MARKED:
             self._marks.append(self._offset)
