@@ -10,13 +10,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from backend_faulty import Fault, FaultyBackend
 from cli_support import Archive, archive, damage
+from formats_support import PDF
 from repository_support import FONDS, Clock, Place, submit_files
 
 from audits.findings import CAUSES, MEANING, NEXT, NEXT_WITHOUT_STORE, Code, Finding, next_command
 from commands.entries import ENTRIES
-from preservation import attachment, fonds
-from preservation.catalog import door
+from preservation import attachment, fonds, parts
+from preservation.catalog import door, rows
 from preservation.creation import create, open_repository
+from preservation.formats.identification import FormatMatch, Identification, checked_puid
+from preservation.identifications import COLUMNS, KIND, Change
+from preservation.ledger.events import EventType
 from preservation.repository import World
 from storage_backends import locations
 
@@ -198,6 +202,63 @@ def read_too_slowly(kept):
     path.write_text(text.replace("bytes_per_second = 0", "bytes_per_second = 1", 1))
 
 
+SIGNATURES = (
+    '<FFSignatureFile xmlns="http://www.nationalarchives.gov.uk/pronom/SignatureFile" Version="999" '
+    'DateCreated="2026-01-01T00:00:00"><InternalSignatureCollection><InternalSignature ID="1" Specificity="Specific">'
+    '<ByteSequence Reference="BOFoffset"><SubSequence Position="1" SubSeqMinOffset="0" SubSeqMaxOffset="0">'
+    "<Sequence>6669727374</Sequence></SubSequence></ByteSequence></InternalSignature></InternalSignatureCollection>"
+    '<FileFormatCollection><FileFormat ID="1" Name="First words" PUID="fmt/9999">'
+    "<InternalSignatureID>1</InternalSignatureID></FileFormat></FileFormatCollection></FFSignatureFile>"
+)
+
+
+def other_signatures(kept):
+    path = kept.folder / "DROID.xml"
+    path.write_text(SIGNATURES)
+    bundle = kept.json("formats", "signatures", "import", path)["bundle"]
+    assert kept("formats", "signatures", "activate", bundle, "--accept-unjudged").status == 0
+
+
+def recorded(kept, kind, **detail):
+    repository = open_repository(str(kept.path), kept_world())
+    with repository.reading() as view:
+        fonds_id = next(iter(rows.every(view, rows.FondsRow))).fonds
+        package = next(iter(rows.every(view, rows.PackageRow))).package
+    if "parts" in detail:
+        match = FormatMatch(checked_puid("fmt/1"), "signature", "t", "s")
+        answer = Identification("identified", (match,))
+        row = Change(1, "off", "", answer, "conflict", ("fmt/2",), "u").row(package, "f" * 64, "0" * 16)
+        made = parts.write_parts(repository, KIND, COLUMNS, [row])
+        detail["parts"] = [one.to_json() for one in made]
+    repository.record([repository.event(kind, fonds=fonds_id if "parts" in detail else None, **detail)])
+
+
+def two_tools_disagree(kept):
+    recorded(kept, EventType.FORMAT_IDENTIFICATION, run="r", moves={}, parts=[])
+
+
+def accepted_when_it_was_less(kept):
+    recorded(kept, EventType.RISK_DECIDED, puid="off", state="accepted", reason="other", note="", score=1, table="")
+
+
+@contextlib.contextmanager
+def a_program_removed(kept):
+    kept("ingest", kept.submission({"a.pdf": PDF}, "pdf"), "--fonds", "TH-2024")
+    programs = kept.folder / "programs"
+    programs.mkdir()
+    (programs / "qpdf").write_text("#!/bin/sh\n")
+    (programs / "qpdf").chmod(0o755)
+    before, os.environ["PATH"] = os.environ["PATH"], str(programs)
+    try:
+        assert kept("formats", "watch").status == 0
+        (programs / "qpdf").unlink()
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+WATCH = ("formats", "watch")
+
 SITUATIONS = {
     Code.COPY_DAMAGED: [Situation(damaged)],
     Code.COPY_MISSING: [
@@ -229,6 +290,11 @@ SITUATIONS = {
         Situation(read_too_slowly, look=("status",), statuses=frozenset({0, 3}), heals=False, days=2)
     ],
     Code.SCHEDULER_STOPPED: [Situation(lambda _kept: None, look=("status",), has_store=False, days=3)],
+    Code.FORMATS_OUTDATED: [Situation(other_signatures, look=WATCH, has_store=False)],
+    Code.FORMATS_DISAGREE: [Situation(two_tools_disagree, look=WATCH, has_store=False, heals=False)],
+    Code.FORMAT_AT_RISK: [Situation(lambda _kept: None, look=WATCH, has_store=False, heals=False)],
+    Code.FORMAT_RISK_GREW: [Situation(accepted_when_it_was_less, look=WATCH, has_store=False, heals=False)],
+    Code.FORMAT_TOOL_LOST: [Situation(a_program_removed, look=WATCH, has_store=False, heals=False)],
 }
 CASES = [(one.days, code, number) for code, found in SITUATIONS.items() for number, one in enumerate(found)]
 
