@@ -4,6 +4,7 @@ The event comes before the result appears, so that nothing leaves the archive un
 written (an auditor's view), the export still works and says that it is not recorded.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -20,9 +21,11 @@ from preservation.dissemination.files import write_files
 from preservation.dissemination.history import concerning
 from preservation.dissemination.ocfl import write_ocfl
 from preservation.dissemination.writing import Flushing
+from preservation.fetching import Fetching
 from preservation.ledger.errors import LedgerReadOnlyError
 from preservation.ledger.events import EventType, Record
-from preservation.packages import manifest_lines, object_pieces, version_row
+from preservation.manifest import FileLine, parse
+from preservation.packages import manifest_lines, version_row
 from preservation.repository import Repository
 from preservation.stores import Store, all_open, attached
 
@@ -119,10 +122,14 @@ def _written(
         versions = [_version(view, stores, one, asked.path) for one in chosen]
         met = {pack for one in versions for pack in one.packs}
 
+        packs = sorted({pack for one in chosen for pack in (*one.packs, *one.references)})
+        folder = os.path.dirname(target.partial())
+        fetching = Fetching(view, stores, row.fonds, packs, _digests(versions), folder)
+
         def objects(digest: str) -> Iterator[bytes]:
             places = rows.locations(view.get(rows.object_key(row.fonds, digest)))
             met.update(place.pack for place in places)
-            return object_pieces(view, stores, row.fonds, digest)
+            return fetching.pieces(digest)
 
         def history() -> Iterable[tuple[Record, int]]:
             numbers = {one.number for one in versions}
@@ -139,7 +146,16 @@ def _written(
             outgoing.flushing.finish()
         finally:
             outgoing.flushing.close()
+            fetching.close()
     return row, counts
+
+
+def _digests(versions: Iterable[Version]) -> Iterator[str]:
+    """Yield the digests of the objects that will be asked for, in about that order."""
+    for version in versions:
+        for line in parse(version.raw(), version.package):
+            if isinstance(line, FileLine) and version.only in {None, line.path}:
+                yield line.blake3
 
 
 def _told(repository: Repository, target: Destination, whole: int, progress: Progress) -> Callable[[int], None]:
