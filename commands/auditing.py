@@ -238,6 +238,7 @@ def _finding_json(finding: "Finding") -> dict[str, object]:
         "severity": str(finding.severity),
         "store": finding.store,
         "pack": finding.pack,
+        "cartridge": finding.cartridge,
         "detail": finding.detail,
         "healed": finding.healed,
         "open": finding.is_open,
