@@ -27,6 +27,7 @@ from storage_backends.tape.drive import (
     DriveOfflineError,
     EndOfDataError,
     EndOfMediumError,
+    MediumChangedError,
     NoLabelError,
     NotReadyError,
     Place,
@@ -36,6 +37,7 @@ from storage_backends.tape.drive import (
 )
 from storage_backends.tape.hardware import hardware_of
 from storage_backends.tape.iscsi import IscsiUnit, NoLibraryError, address_of
+from storage_backends.tape.scsi import Answer, Key, Sense
 from storage_backends.tape.scsi_drive import ScsiDrive
 
 SMALL = {"ledger/tail/0-1": b"a tail", "README.txt": "đọc".encode()}
@@ -430,6 +432,31 @@ def test_of_another_initiator_that_winds_the_tape_meanwhile_nothing_is_believed(
         if which == "tgt":
             backend.flush(proved)  # on the next cartridge: this one's label is gone
             assert items == contents(backend)
+
+
+@pytest.mark.parametrize("operation", [0x08, 0x0A, 0x10, 0x11], ids=["read", "write", "filemark", "space"])
+def test_a_unit_attention_in_the_middle_means_that_the_label_is_read_again(tgt, folder, monkeypatch, operation):
+    with store(tgt.url(folder), count=2) as backend:
+        items = filled(backend, packs(1))
+        backend.flush(proved)
+        more = filled(backend, packs(2))
+        command = IscsiUnit.command
+        due = iter([Answer(scsi.CHECK_CONDITION, Sense(Key.UNIT_ATTENTION, (0x28, 0)))])
+
+        def changed(unit, cdb, **more):
+            return (next(due, None) if cdb[0] == operation else None) or command(unit, cdb, **more)
+
+        monkeypatch.setattr(IscsiUnit, "command", changed)
+        with pytest.raises(MediumChangedError if operation != 0x08 else StorageError):
+            backend.flush(proved)
+        assert [*more] == staged(backend)
+        mounted = []
+        mount = backend.library.look
+        monkeypatch.setattr(backend.library, "look", lambda barcode: (mounted.append(barcode), mount(barcode))[1])
+        backend.flush(proved)
+        assert "VT0001L9" == mounted[0]
+        assert [] == staged(backend)
+        assert items | more == contents(backend)
 
 
 def test_a_drive_belongs_to_one_process_at_a_time(tgt, folder):

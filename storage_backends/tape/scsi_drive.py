@@ -260,14 +260,13 @@ class ScsiDrive:
 
     def _located(self, block: int) -> bool:
         """Go to a block; return False if the drive did not, and the place is to be found by filemarks."""
-        self._at = None
+        self._at, lost = None, self._lost
         try:
             self._ask(scsi.locate(block), seconds=LONG)
         except (UnsupportedError, EndOfDataError):
             return False
         except DriveOfflineError:
-            answer = self._transport.command(scsi.TEST_UNIT_READY, seconds=MOMENT)
-            if answer.status != scsi.GOOD:
+            if lost or self._transport.command(scsi.TEST_UNIT_READY, seconds=MOMENT).status != scsi.GOOD:
                 raise
             self._lost = ""  # some drives call a block behind the data a failure of their own
             return False
