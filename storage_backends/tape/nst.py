@@ -84,10 +84,9 @@ class NstDrive:
             if status.is_online:
                 break
             self.close()
-            if status.is_empty and waited >= grace:
-                raise NotReadyError(place=self.name, reason="the drive is empty")
-            if waited >= PATIENCE:
-                raise NotReadyError(place=self.name, reason="it is still loading")
+            if waited >= (grace if status.is_empty else PATIENCE):
+                reason = "the drive is empty" if status.is_empty else "it is still loading"
+                raise NotReadyError(place=self.name, reason=reason)
             self._pause(1)
             waited += 1
         self._protected = status.is_protected
@@ -135,7 +134,7 @@ class NstDrive:
     def _set_options(self) -> None:
         try:
             self._ask(mtio.SETDRVBUFFER, mtio.CLEAR_OPTIONS | mtio.ASYNC_WRITES | mtio.READ_AHEAD)
-            self._ask(mtio.SETDRVBUFFER, mtio.SET_OPTIONS | mtio.SCSI2LOGICAL)
+            self._ask(mtio.SETDRVBUFFER, mtio.SET_OPTIONS | mtio.SCSI2LOGICAL | mtio.AUTO_LOCK)
         except OSError as error:
             if error.errno != errno.EPERM:  # only root may; somebody may have done it
                 raise self._failure(error) from error
@@ -191,8 +190,7 @@ class NstDrive:
         self._open_file()
         if not self.capabilities.position:
             return self._count
-        told = self._told()
-        if told is None:
+        if (told := self._told()) is None:
             raise self._lost("it no longer tells its position")
         return told
 
@@ -381,10 +379,9 @@ class NstDrive:
 
     def _block(self) -> int | str:
         """Return where the tape stands, for people: the block, or file/record as the driver counts."""
-        told = self._told() if self.capabilities.position else None
+        told, status = self._told() if self.capabilities.position else None, self._status()
         if told is not None:
             return told
-        status = self._status()
         return "?" if status.file < 0 else f"{status.file}/{status.record}"
 
     def _answers(self) -> bool:

@@ -25,7 +25,8 @@ def fetched(folder: Path) -> Path:
     run("apt-get", *options, "-qq", "update")
     depends = run("apt-cache", *options, "depends", "linux-image-amd64").stdout
     found = re.search(r"Depends: linux-image-([0-9]\S*)", depends)
-    assert found is not None, f"no kernel is in {SUITE}"
+    if found is None:
+        raise LookupError(f"no kernel is in {SUITE}")
     version = found[1]
     try:
         names = (f"linux-binary-{version}", f"linux-modules-{version}")
@@ -47,7 +48,10 @@ def fetched(folder: Path) -> Path:
 def _apt_options(state: Path) -> list[str]:
     """Return options for an apt state of our own with the mirror that this machine uses anyway."""
     sites = run("apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages", "Origin: Debian").stdout
-    mirror = next(site for site in sites.split() if "security" not in site)
+    mirrors = [site for site in sites.split() if "security" not in site]
+    if not mirrors:
+        raise LookupError("apt here has no mirror of Debian")
+    mirror = mirrors[0]
     (state / "sources.list").write_text(f"deb [signed-by={KEYRING}] {mirror} {SUITE} main\n")
     values = {
         "Dir::Etc::sourcelist": state / "sources.list",

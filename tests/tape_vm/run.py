@@ -7,6 +7,7 @@ it, for this run only. Nothing is installed, and the guest sees the machine's fi
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,10 +22,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import kernel  # noqa: E402 - it lies beside this file
 from tape_targets import Istgt, Tgt  # noqa: E402 - the same
 
-STORY = ("vm_drive.py", "vm_story.py")
+STORY = ("vm_drive.py", "vm_trouble.py", "vm_story.py", "vm_lost.py")
 CARTRIDGES = {"CLN001L1": (1, "clean"), "VT0001L9": 64, "VT0002L9": 64}
-CAPACITY = 64
-"""MiB of the cartridge in the drive that has no changer."""
+CAPACITY, SMALL = 64, 16
+"""MiB of the cartridges in the drives that have no changer."""
 
 PROGRAMS = {
     "apt-get": "apt",
@@ -74,6 +75,7 @@ def missing() -> list[str]:
 
 def main() -> int:
     """Fetch, build, boot, report; 0 if everything in the guest passed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the targets are to be stopped
     lacks = missing()
     if lacks:
         print("NOT RUN: the st driver was not tested, because", *lacks, sep="\n  ", file=sys.stderr)
@@ -85,7 +87,12 @@ def main() -> int:
             print(f"NOT RUN: {cache} is inside the project", file=sys.stderr)
             return 2
         started = time.monotonic()
-        files = kernel.fetched(cache / "kernel")
+        try:
+            files = kernel.fetched(cache / "kernel")
+        except (subprocess.CalledProcessError, LookupError) as error:
+            said = getattr(error, "stderr", "")
+            print("NOT RUN: no kernel could be fetched by apt:", error, said, sep="\n  ", file=sys.stderr)
+            return 2
         print(f"Linux {(files / 'version').read_text()}, {time.monotonic() - started:.0f} s", flush=True)
         initramfs = kernel.make_initramfs(files, folder)
         work = folder / "work"
@@ -93,9 +100,11 @@ def main() -> int:
         (work / "guest.sh").write_text(_script())
         tgt = Tgt(folder / "targets/tgt", CARTRIDGES)
         try:
-            istgt = Istgt(folder / "targets/istgt", CAPACITY)
+            tgt.set(2, "readonly=1")  # whatever is in the second drive is write protected
+            istgt = Istgt(folder / "targets/istgt", CAPACITY, SMALL)
             try:
-                status = _boot(files / "vmlinuz", initramfs, folder, [tgt.address(1), tgt.address(3), istgt.address()])
+                units = [tgt.address(1), tgt.address(3), istgt.address(1), istgt.address(2), tgt.address(2)]
+                status = _boot(files / "vmlinuz", initramfs, folder, units)
             finally:
                 istgt.stop()
         finally:
@@ -106,7 +115,15 @@ def main() -> int:
 
 def _script() -> str:
     path = f"PATH={shlex.quote(os.environ['PATH'])}:/usr/sbin:/usr/bin:/sbin:/bin"
-    options = ["-q", "-p", "no:cacheprovider", "--basetemp=/mnt/scratch/pytest", "--durations=8"]
+    options = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--basetemp=/mnt/scratch/pytest",
+        "--durations=8",
+        "-o",
+        "faulthandler_timeout=200",
+    ]
     options += ["--color=no", "--tb=short", *sys.argv[1:]]
     command = (sys.executable, "-B", "-m", "pytest", *options, *(HERE / name for name in STORY))
     settings = f"export {path} LANG=C.UTF-8 HOME=/mnt/scratch TMPDIR=/mnt/scratch"

@@ -26,7 +26,9 @@ from storage_backends.tape.drive import (
     MediumError,
     NotReadyError,
     Place,
+    TapeError,
     UnsupportedError,
+    WriteProtectedError,
 )
 from storage_backends.tape.nst import NstDrive
 from storage_backends.tape.sg import SgUnit
@@ -39,9 +41,13 @@ DRIVE, SLOT = 1, 1001
 TARGET = Path("/mnt/targets/tgt")
 
 
+def devices(vendor):
+    found = [path for path in sorted(DRIVES.glob("nst?")) if (path / "device/vendor").read_text().strip() == vendor]
+    return [f"/dev/{path.name}" for path in found]
+
+
 def device(vendor):
-    names = [path for path in sorted(DRIVES.glob("nst?")) if (path / "device/vendor").read_text().strip() == vendor]
-    return f"/dev/{names[0].name}"
+    return devices(vendor)[0]
 
 
 def changer_device():
@@ -279,6 +285,27 @@ def test_what_is_no_changer_is_refused():
         SgUnit("/dev/null").command(scsi.TEST_UNIT_READY)
 
 
+def test_a_write_protected_cartridge_is_read_and_never_written():
+    with loaded(TGT) as writable:
+        writable.write(record(7))
+        writable.write_filemark(synchronous=True)
+    second = ScsiChanger(SgUnit(changer_device()), element=2, serial=str)
+    second.move(SLOT, 2)
+    drive = NstDrive(devices(TGT)[1])
+    try:
+        drive.check_ready()
+        assert drive.is_write_protected()
+        drive.rewind()
+        for attempt in (lambda: drive.write(record(1)), lambda: drive.write_filemark(synchronous=True)):
+            with pytest.raises(WriteProtectedError):
+                attempt()
+        drive.rewind()
+        assert number_of(drive.read(RECORD)) == 7
+    finally:
+        drive.unload()
+        second.move(2, SLOT)
+
+
 def test_early_warning_comes_before_the_end_and_what_is_written_then_is_there():
     with loaded(TGT) as drive:
         start, count = drive.position(), 0
@@ -332,6 +359,17 @@ def test_the_changer_says_what_cannot_be_moved():
     with pytest.raises(ElementError, match="there is one already"):
         changer().move(SLOT, SLOT + 1)
     assert changer().elements() == before
+
+
+def test_a_cartridge_in_use_is_not_given_out():
+    with loaded(TGT) as drive:
+        drive.write(record(1))
+        with pytest.raises(TapeError):
+            changer().move(DRIVE, SLOT)
+        assert next(one.barcode for one in changer().elements() if one.is_drive) == "VT0001L9"
+        drive.write_filemark(synchronous=True)
+        drive.rewind()
+        assert number_of(drive.read(RECORD)) == 1
 
 
 def test_mtx_sees_what_we_see():
