@@ -192,10 +192,10 @@ def judged(
         verdict = "single"
     elif not ours or (guessed and other.basis != "extension"):
         answer, verdict = _theirs(first, other, ONLY_OTHER), "single"
+    elif ours < theirs or (_exacter(ours, theirs, beats) and not theirs < ours):
+        verdict = "refined"
     elif theirs < ours or _exacter(theirs, ours, beats):
         answer, verdict = _theirs(first, other, REFINED_BY_OTHER), "refined"
-    elif ours < theirs or _exacter(ours, theirs, beats):
-        verdict = "refined"
     return answer, verdict
 
 
