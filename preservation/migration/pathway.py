@@ -173,10 +173,10 @@ def _judged(source: Source, staged: Staged, digest: str, made: Made, job: _Job) 
         rendition = job.family.rendition_only(staged, job.room)
     except UnmeasuredError as error:
         raise _NotAcceptedError("unmeasured", measures) from error
-    if set(job.pathway.checks) - {one.name for one in measures}:
-        raise _NotAcceptedError("unmeasured", measures)
     if not all(one.passed for one in measures):
         raise _NotAcceptedError("measure-failed", measures)
+    if set(job.pathway.checks) - {one.name for one in measures}:
+        raise _NotAcceptedError("unmeasured", measures)
     return Conversion(source, outputs, "", tuple(measures), rendition)
 
 
@@ -215,12 +215,12 @@ def _copied(path: str, target: str, limit: int) -> str | None:
         if error.errno in _NOT_A_FILE:
             return None
         raise
-    with open(descriptor, "rb") as source:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode) or state.st_size > limit:
-            return None
-        with open(target, "xb") as copy:
-            shutil.copyfileobj(source, copy, CHUNK)
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode) or state.st_size > limit:
+        os.close(descriptor)
+        return None
+    with open(descriptor, "rb") as source, open(target, "xb") as copy:
+        shutil.copyfileobj(source, copy, CHUNK)
     return _digest(target)
 
 

@@ -48,7 +48,8 @@ _SETTINGS = (
 """What tools read of a system besides its programs; none of it holds a secret."""
 
 _UNSHARE = ("unshare", "--net", "--ipc", "--pid", "--fork", "--kill-child=KILL", "--mount-proc")
-_CANDIDATES: tuple[tuple[Kind, tuple[str, ...]], ...] = (
+Candidates = tuple[tuple[Kind, tuple[str, ...]], ...]
+CANDIDATES: Candidates = (
     ("bubblewrap", ("bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "true")),
     ("unshare", (*_UNSHARE, "true")),
     ("unshare-user", (*_UNSHARE[:1], "--user", "--map-root-user", *_UNSHARE[1:], "true")),
@@ -98,13 +99,13 @@ class Outcome:
     output: bytes
 
 
-def sandbox(search: str = SEARCH, *, unisolated: bool = False) -> Sandbox:
-    """The strongest isolation that works here.
+def sandbox(search: str = SEARCH, *, unisolated: bool = False, candidates: Candidates = CANDIDATES) -> Sandbox:
+    """The strongest isolation that works here, tried in the order of the candidates.
 
     Raises:
         NoIsolationError: none works, and `unisolated` does not allow to go without.
     """
-    for kind, command in _CANDIDATES:
+    for kind, command in candidates:
         with suppress(OSError, subprocess.SubprocessError):
             done = subprocess.run(
                 [_own(command[0]), *command[1:]],
@@ -197,6 +198,7 @@ def _walls(folder: str, place: Sandbox) -> list[str]:
     if place.kind == "unshare-user":
         return [_own(_UNSHARE[0]), "--user", "--map-root-user", *_UNSHARE[1:]]
     walls = [_own("bwrap"), "--unshare-all", "--die-with-parent", "--cap-drop", "ALL"]
+    walls += ["--proc", "/proc", "--dev", "/dev", "--bind", os.path.join(folder, "tmp"), "/tmp"]  # noqa: S108 - its own
     for path in _SYSTEM:
         if os.path.islink(path):
             walls += ["--symlink", os.readlink(path), path]
@@ -204,7 +206,6 @@ def _walls(folder: str, place: Sandbox) -> list[str]:
             walls += ["--ro-bind-try", path, path]
     for path in (*_SETTINGS, *_python(), *_beyond(place.search)):
         walls += ["--ro-bind-try", path, path]
-    walls += ["--proc", "/proc", "--dev", "/dev", "--bind", os.path.join(folder, "tmp"), "/tmp"]  # noqa: S108 - its own
     return [*walls, "--bind", folder, INSIDE, "--chdir", INSIDE]
 
 

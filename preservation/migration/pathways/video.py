@@ -22,11 +22,15 @@ __all__ = ["PATHWAYS", "make", "measure", "rendition_only"]
 
 _MATROSKA = (Puid("fmt/569"),)
 _SOURCES = ("fmt/5", "x-fmt/384", "fmt/199", "fmt/797", "x-fmt/385", "x-fmt/386", "fmt/133", "fmt/441", "fmt/569")
-_PICTURE = ("-map", "0:v", "-c:v", "ffv1", "-level", "3", "-g", "1", "-slicecrc", "1", "-slices", "4")
+_RANGE = ("-vf", "scale=in_range=full:out_range=full")
+"""Without this, pictures that use all values (as of most cameras) are squeezed into fewer on their way to FFV1."""
+
+_PICTURE = ("-map", "0:v", *_RANGE, "-c:v", "ffv1", "-level", "3", "-g", "1", "-slicecrc", "1", "-slices", "4")
 _SHARED = ("-v", "error", "-nostdin", "-i", "{source}", "-map_metadata", "0", "-vsync", "passthrough", *_PICTURE)
 _SUBTITLES = ("-map", "0:s?", "-c:s", "copy")
 _KINDS = ("video", "audio", "subtitle")
-_PROBED = "stream=codec_type,width,height,pix_fmt,sample_aspect_ratio,field_order,start_time"
+_COLOURS = ("color_range", "color_space", "color_transfer", "color_primaries")
+_PROBED = f"stream=codec_type,width,height,pix_fmt,sample_aspect_ratio,field_order,{','.join(_COLOURS)}"
 _PIXELS = re.compile(r"[a-z0-9_]{1,32}")
 _SQUARE = ("", "0:1", "N/A")
 _INTERLACED = ("tt", "bb", "tb", "bt")
@@ -59,7 +63,7 @@ def measure(pathway: Pathway, source: Staged, outputs: Sequence[str], room: Room
     measures = [same("streams", *counts)]
     if not measures[0].passed or not _of("video", before):  # without a partner nothing can be compared
         return measures
-    measures.append(same("picture", _shapes(before), _shapes(after)))
+    measures.append(same("picture", *_shapes(_of("video", before), _of("video", after))))
     films = [[_film(path, place, stream, room) for place, stream in enumerate(_of("video", before))] for path in paths]
     measures += _compared(films[0], films[1])
     sounds = [_sounds(path, room, pathway) if _of("audio", before) else "none" for path in paths]
@@ -83,15 +87,22 @@ def _counts(streams: Sequence[Mapping[str, object]]) -> str:
     return " ".join(str(len(_of(kind, streams))) for kind in _KINDS)
 
 
-def _shapes(streams: Sequence[Mapping[str, object]]) -> str:
-    """Width, height, the shape of a pixel, and the order of fields where pictures are interlaced."""
-    shapes = []
-    for one in _of("video", streams):
-        pixel = str(one.get("sample_aspect_ratio", ""))
-        fields = str(one.get("field_order", ""))
-        shape = f"{one.get('width')}x{one.get('height')}:{'1:1' if pixel in _SQUARE else pixel}"
-        shapes.append(f"{shape}:{fields}" if fields in _INTERLACED else shape)
-    return " ".join(shapes)[:400]
+def _shapes(before: Sequence[Mapping[str, object]], after: Sequence[Mapping[str, object]]) -> tuple[str, str]:
+    """Width, height, the shape of a pixel, the order of fields, and what the source says of its colours."""
+    shapes: tuple[list[str], list[str]] = ([], [])
+    for one, other in zip(before, after, strict=True):
+        said = [name for name in _COLOURS if str(one.get(name, "unknown")) != "unknown"]
+        is_rgb = one.get("color_space") == "gbr" or str(one.get("pix_fmt")).startswith(
+            ("rgb", "bgr", "gbr", "argb", "pal")
+        )
+        said = [] if is_rgb else said  # its names say nothing there
+        for shape, stream in zip(shapes, (one, other), strict=True):
+            pixel = str(stream.get("sample_aspect_ratio", ""))
+            fields = str(stream.get("field_order", ""))
+            shape.append(f"{stream.get('width')}x{stream.get('height')}:{'1:1' if pixel in _SQUARE else pixel}")
+            shape.extend([fields] if fields in _INTERLACED else [])
+            shape.extend(str(stream.get(name)) for name in said)
+    return " ".join(shapes[0])[:400], " ".join(shapes[1])[:400]
 
 
 def _film(path: str, place: int, stream: Mapping[str, object], room: Room) -> _Film:

@@ -3,6 +3,7 @@
 import email
 import email.policy
 import hashlib
+import html
 import re
 from collections.abc import Iterator
 from email.header import decode_header, make_header
@@ -48,10 +49,10 @@ def text_of_eml(source: str, output: str) -> dict[str, object]:
     headers = [_old_header(message, name) for name in _SHOWN]
     said = list(_tokens("\n".join([header for header in headers if header])))
     plain = [part for part in bodies if part.get_content_type() == "text/plain"]
-    html = [part for part in bodies if part.get_content_type() == "text/html"]
-    shown = plain[:1] or html[:1]
-    words = [word for part in shown for word in _tokens(_stripped(part))]
-    unsaid = [part for part in bodies if part not in shown and not (plain and part in html[:1])]
+    marked_up = [part for part in bodies if part.get_content_type() == "text/html"]
+    shown = plain[:1] or marked_up[:1]
+    words = [word for part in shown for word in _tokens(_body(part))]
+    unsaid = [part for part in bodies if part not in shown and not (plain and part in marked_up[:1])]
     return {
         "headers": [len(said), sum(word in known for word in said)],
         "words": [len(words), sum(word in known for word in words)],
@@ -81,14 +82,14 @@ def eml_of_msg(source: str, output: str) -> dict[str, object]:
     """Read both: subject, people, bodies and attachments must be the same."""
     note, message = note_of(source), _message(output)
     text = message.get_body(("plain",))
-    html = message.get_body(("html",))
+    other = message.get_body(("html",))
     found = [_payload(part) for part in _attached(message)]
     return {
         "headers": [_digest("\n".join(_spaced(value) for _, value in sorted(note.headers))), _headers(message, note)],
         "text": [_digest(_spaced(note.text)), _digest(_spaced(_body(text)) if isinstance(text, EmailMessage) else "")],
         "html": [
             _digest(_spaced(note.html)),
-            _digest(_spaced(_decoded(html)) if isinstance(html, EmailMessage) else ""),
+            _digest(_spaced(_decoded(other)) if isinstance(other, EmailMessage) else ""),
         ],
         "attachments": [
             " ".join(sorted(hashlib.sha256(content).hexdigest()[:16] for _, _, content in note.attachments)),
@@ -144,11 +145,6 @@ def _old_header(message: Message, name: str) -> str:
         return str(value)
 
 
-def _body(part: EmailMessage) -> str:
-    text = _decoded(part)
-    return _TAGS.sub(" ", text) if part.get_content_type() == "text/html" else text
-
-
 def _decoded(part: Message) -> str:
     content = _payload(part)
     try:
@@ -157,9 +153,10 @@ def _decoded(part: Message) -> str:
         return content.decode("utf-8", "replace")
 
 
-def _stripped(part: Message) -> str:
+def _body(part: Message) -> str:
+    """The text of a body; of HTML what stands between its tags."""
     text = _decoded(part)
-    return _TAGS.sub(" ", text) if part.get_content_type() == "text/html" else text
+    return html.unescape(_TAGS.sub(" ", text)) if part.get_content_type() == "text/html" else text
 
 
 def _tokens(text: str) -> list[str]:
