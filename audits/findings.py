@@ -208,7 +208,7 @@ NEXT = {
     Code.FORMAT_AT_RISK: "formats risk",
     Code.FORMAT_RISK_GREW: "formats risk",
     Code.FORMAT_TOOL_LOST: "formats watch",
-    Code.CARTRIDGE_DIFFERS: "replicate",
+    Code.CARTRIDGE_DIFFERS: "tape scan {cartridge}",
     Code.CARTRIDGE_WRONG: "tape load {cartridge}",
     Code.CARTRIDGE_MISSING: "tape import {cartridge}",
     Code.CARTRIDGE_OFFLINE: "tape picklist",

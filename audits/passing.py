@@ -66,7 +66,7 @@ def read_whole(
                 if wanted is not None and take(wanted):
                     note(wanted, _seen(backend, wanted, met, found))
                 if met.differs:
-                    findings.append(Finding(Code.CARTRIDGE_DIFFERS, store.name, detail=met.differs))
+                    findings.append(Finding(Code.CARTRIDGE_DIFFERS, store.name, detail=met.differs, cartridge=barcode))
                 if stopped():
                     return findings
         except StorageError:

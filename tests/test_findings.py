@@ -259,7 +259,19 @@ def a_program_removed(kept):
 
 WATCH = ("formats", "watch")
 
+
+def directory_out_of_a_backup(kept):
+    url = f"tape+image://{kept.folder / 't1'}"
+    assert kept("store", "add", "t1", url, "--site", "vault", "--cartridges", "1").status == 0
+    assert kept("replicate").status == 0
+    older = (kept.folder / "t1" / "directory.sqlite").read_bytes()
+    kept.ingest({"later.txt": b"later"}, name="later")
+    assert kept("replicate").status == 0
+    (kept.folder / "t1" / "directory.sqlite").write_bytes(older)
+
+
 SITUATIONS = {
+    Code.CARTRIDGE_DIFFERS: [Situation(directory_out_of_a_backup)],
     Code.COPY_DAMAGED: [Situation(damaged)],
     Code.COPY_MISSING: [
         Situation(deleted),

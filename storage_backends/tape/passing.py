@@ -178,11 +178,11 @@ def compared(library: Library, directory: Directory, cartridge: Cartridge, take:
             found.size,
             found.reach,
             len(found.unreadable),
-            f"{cartridge.barcode}, tape file {file.file}: {differs}" if differs else "",
+            f"tape file {file.file}: {differs}" if differs else "",
         )
     for number, file in files.items():
         if file.records:
-            differs = f"{cartridge.barcode}, tape file {number}: the tape ends before it"
+            differs = f"tape file {number}: the tape ends before it"
             yield Met(_counting(directory, cartridge, file), 0, Reach.HOST_CACHE, differs=differs)
 
 
