@@ -82,6 +82,11 @@ def test_what_the_other_tool_rests_on_is_understood(basis, expected):
     assert [] == said({"files": [{"matches": [{"id": "UNKNOWN", "basis": ""}]}]})["puids"]
 
 
+@pytest.mark.parametrize("found", [{}, {"files": []}, {"files": [{"errors": "no such file", "matches": []}]}])
+def test_that_the_other_tool_could_not_look_is_no_answer(found):
+    assert "failed" in said(found)
+
+
 # ---- a worker that misbehaves ----------------------------------------------------------------------------------------
 
 

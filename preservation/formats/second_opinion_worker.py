@@ -67,8 +67,11 @@ def _signatures(library: Any) -> str:
 
 def said(found: Mapping[str, Any]) -> dict[str, object]:
     """Return PUIDs and what they rest on, as the protocol has them, from what the library says in detail."""
-    matches = [one for file in found.get("files", ()) for one in file.get("matches", ())]
+    files = found.get("files", ())
+    matches = [one for file in files for one in file.get("matches", ())]
     puids = sorted({str(one.get("id")) for one in matches} - {UNKNOWN, ""})
+    if not files or (not puids and any(file.get("errors") for file in files)):
+        return {"failed": "it could not look"}
     bases = " ".join(str(one.get("basis", "")) for one in matches)
     basis = "extension"
     if "container" in bases:
