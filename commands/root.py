@@ -71,6 +71,11 @@ def _examples_of(group: str) -> tuple[str, ...]:
             "mocban -C archive formats signatures import DROID_SignatureFile_V122.xml --containers FILE",
             "mocban -C archive formats signatures activate a9ed12980cff",
         ),
+        "agent": ("mocban -C archive agent add 'Nguyễn Thị An' --key an.pub.pem", "mocban -C archive agent list"),
+        "migrate": (
+            "mocban migrate pathways",
+            "mocban -C archive migrate plan tcvn3-utf8 --agent 'Nguyễn Thị An' --key an.pem",
+        ),
         "notify": ("mocban -C archive notify test",),
     }[group]
 

@@ -22,6 +22,7 @@ EVENT_TYPES = "http://id.loc.gov/vocabulary/preservation/eventType"
 PACK = "mocban pack"
 VERSION = "mocban package version"
 FILE = "mocban file"
+OBJECT = "mocban object"
 AGENT = "mocban agent"
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -92,17 +93,48 @@ def file_object(line: FileLine, version: Version, number: int) -> dict[str, Elem
         characteristics["objectCharacteristicsExtension"] = {"mocban:file": more}
     return {
         "@xsi:type": "file",
-        "objectIdentifier": {"objectIdentifierType": FILE, "objectIdentifierValue": f"{version.name}/{number}"},
+        "objectIdentifier": _identifiers(line, f"{version.name}/{number}"),
         "objectCharacteristics": characteristics,
         "originalName": name,
-        "relationship": {
-            "relationshipType": "structural",
-            "relationshipSubType": "is part of",
-            "relatedObjectIdentifier": {
-                "relatedObjectIdentifierType": VERSION,
-                "relatedObjectIdentifierValue": version.name,
-            },
+        "relationship": _relationships(line, version),
+    }
+
+
+def _identifiers(line: FileLine, name: str) -> Element:
+    """Return how a file is named: by its place, and by its content too if it has part in a migration."""
+    found = {"objectIdentifierType": FILE, "objectIdentifierValue": name}
+    if not {"derived", "derivatives"} & line.line.keys():
+        return found
+    return [found, {"objectIdentifierType": OBJECT, "objectIdentifierValue": f"blake3:{line.blake3}"}]
+
+
+def _relationships(line: FileLine, version: Version) -> Element:
+    structural: dict[str, Element] = {
+        "relationshipType": "structural",
+        "relationshipSubType": "is part of",
+        "relatedObjectIdentifier": {
+            "relatedObjectIdentifierType": VERSION,
+            "relatedObjectIdentifierValue": version.name,
         },
+    }
+    related: list[Element] = [
+        _derivation("is source of", one["blake3"], one["event"]) for one in line.line.get("derivatives", [])
+    ]
+    derived = line.line.get("derived")
+    if derived is not None:
+        related.append(_derivation("has source", derived["from"]["blake3"], derived["event"]))
+    return [structural, *related] if related else structural
+
+
+def _derivation(kind: str, blake3: str, event_id: str) -> dict[str, Element]:
+    return {
+        "relationshipType": "derivation",
+        "relationshipSubType": kind,
+        "relatedObjectIdentifier": {
+            "relatedObjectIdentifierType": OBJECT,
+            "relatedObjectIdentifierValue": f"blake3:{blake3}",
+        },
+        "relatedEventIdentifier": {"relatedEventIdentifierType": "UUID", "relatedEventIdentifierValue": event_id},
     }
 
 

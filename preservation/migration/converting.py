@@ -54,17 +54,16 @@ class Naming:
     pathway: str
     extension: str
 
-    def paths(self, source: Affected, count: int, taken: frozenset[bytes]) -> list[bytes] | None:
-        """Return the paths of all outputs of a source; nothing if they are not free."""
+    def paths(self, source: Affected, count: int) -> Iterator[list[bytes]]:
+        """Yield what all outputs of a source could be called, the best first."""
         folder = self.top + b"/" + self.pathway.encode() + b"/"
         mark = f"~{source.blake3[:16]}"
         for name, before in ((source.path, ""), (source.path, mark), (b"", mark)):
             numbers = [f".{number}" if count > 1 else "" for number in range(1, count + 1)]
             ends = [f"{before}{number}.{self.extension}".encode() for number in numbers]
             found = [folder + _ending(name, end) for end in ends]
-            if len(found[0]) <= LONGEST_PATH and taken.isdisjoint(found):
-                return found
-        return None
+            if len(found[0]) <= LONGEST_PATH:
+                yield found
 
 
 def _ending(path: bytes, end: bytes) -> bytes:
@@ -184,25 +183,29 @@ class Converting:
         )
 
     def _taken_over(self, file: Affected, conversion: Conversion) -> tuple[Output, ...] | None:
-        """Put the outputs of a source into the tree, all or none; none if one of their names is taken."""
-        paths = self.naming.paths(file, len(conversion.outputs), self.taken)
+        """Put the outputs of a source into the tree, all or none; none if no name is free."""
+        candidates = self.naming.paths(file, len(conversion.outputs))
+        paths = next((paths for paths in candidates if self.taken.isdisjoint(paths) and self._are_free(paths)), None)
         if paths is None:
             return None
-        targets = [os.path.join(os.fsencode(self.tree), path) for path in paths]
         found = []
-        try:
-            for target in targets:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-            if any(os.path.lexists(target) for target in targets):
-                return None
-        except (NotADirectoryError, FileExistsError):  # another source has made a file of that name
-            return None
-        for made, path, target in zip(conversion.outputs, paths, targets, strict=True):
+        for made, path in zip(conversion.outputs, paths, strict=True):
+            target = os.path.join(os.fsencode(self.tree), path)
             with open(made, "rb") as source:
                 fixity = measure(source)
             os.rename(made, target)
             found.append(Output(path, fixity.blake3, fixity.size))
         return tuple(found)
+
+    def _are_free(self, paths: Sequence[bytes]) -> bool:
+        """Tell whether no other source has files or folders there; the folders above are made."""
+        targets = [os.path.join(os.fsencode(self.tree), path) for path in paths]
+        try:
+            for target in targets:
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+        except (NotADirectoryError, FileExistsError):
+            return False
+        return not any(os.path.lexists(target) for target in targets)
 
 
 def tidied(tree: str, results: Sequence[Result]) -> None:
