@@ -24,7 +24,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 	--no-emit-find-links --no-emit-trusted-host
 
 .PHONY: help setup demo test check format lint types imports house bench bench-ledger test-damage test-crash test-tamper \
-	test-corpora test-slow test-tape-vm changelog lock clean
+	test-corpora test-slow test-pathways test-tape-vm changelog lock clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -88,6 +88,9 @@ test-corpora: $(READY) ## the real test data; fails where it is not at hand
 
 test-slow: $(READY) ## what takes too long for every change
 	$(PYTEST) $(PARALLEL) -m slow
+
+test-pathways: $(READY) ## every pathway with every saboteur (long)
+	$(IN_MEMORY) $(PYTEST) $(PARALLEL) -rs $(wildcard tests/test_pathways*.py)
 
 test-tape-vm: $(READY) ## tape on the real Linux driver, in an emulated machine (long; root; by hand before a release)
 	$(BIN)/python tests/tape_vm/run.py
