@@ -76,8 +76,8 @@ with store(url) as backend:
 
 @pytest.mark.parametrize(
     ("where", "times"),
-    [("write", 1), ("write_filemark", 0), ("write_filemark", 1), ("write", 7), ("reach", 0)],
-    ids=["in a pack", "before its filemark", "before the second", "in the INDEX", "after the commit"],
+    [("write", 1), ("write_filemark", 0), ("write_filemark", 1), ("write_filemark", 2), ("reach", 0)],
+    ids=["in a pack", "before its filemark", "before the second", "before the one of the INDEX", "after the commit"],
 )
 @pytest.mark.parametrize("vendor", [TGT, ISTGT])
 def test_a_process_killed_while_it_writes_loses_nothing_and_nothing_is_believed(vendor, where, times, tmp_path):
