@@ -115,16 +115,8 @@ def main() -> int:
 
 def _script() -> str:
     path = f"PATH={shlex.quote(os.environ['PATH'])}:/usr/sbin:/usr/bin:/sbin:/bin"
-    options = [
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--basetemp=/mnt/scratch/pytest",
-        "--durations=8",
-        "-o",
-        "faulthandler_timeout=200",
-    ]
-    options += ["--color=no", "--tb=short", *sys.argv[1:]]
+    options = ["-v", "-p", "no:cacheprovider", "--basetemp=/mnt/scratch/pytest", "--durations=8"]
+    options += ["-o", "faulthandler_timeout=200", "--color=no", "--tb=short", *sys.argv[1:]]
     command = (sys.executable, "-B", "-m", "pytest", *options, *(HERE / name for name in STORY))
     settings = f"export {path} LANG=C.UTF-8 HOME=/mnt/scratch TMPDIR=/mnt/scratch"
     return f"{settings}\ncd {shlex.quote(str(ROOT))}\nexec {shlex.join(map(str, command))}\n"
