@@ -1,13 +1,15 @@
 """Formats gone through again: what changes, in which order, what is kept, and what a stop or a kill leaves."""
 
 import json
+import os
 import shutil
 from concurrent.futures import Future
+from datetime import timedelta
 
 import pytest
 from repository_support import audit, catalog_rows, made, manifest_of, open_findings, rebuilt_rows, submit_files, tree
 
-from preservation import parts
+from preservation import parts, reidentification
 from preservation.affected import Target
 from preservation.catalog import rows
 from preservation.catalog.formats import ReidentificationRow
@@ -19,6 +21,7 @@ from preservation.manifest import FileLine
 from preservation.parts import PartMissingError
 from preservation.rebuilding import rebuild_from
 from preservation.reidentification import moves_of, reidentify, standing
+from preservation.repository import Repository
 from preservation.stopping import StoppedError
 from preservation.stores import all_open, attached
 
@@ -147,6 +150,18 @@ def test_a_run_that_has_ended_is_not_done_again_unless_it_is_asked_for(place):
     assert run.run != again(place, again=True).run
 
 
+def test_a_run_of_little_time_at_once_comes_to_its_end(place):
+    package = first(place).package
+    runs = [again(place, budget=timedelta(milliseconds=1))]
+    while not runs[-1].closed:
+        assert len(runs) < 20
+        runs.append(again(place, budget=timedelta(milliseconds=1)))
+    assert len(runs) > 3
+    assert {runs[0].run} == {run.run for run in runs}
+    assert EXPECTED == short(place, package)
+    assert (6, 4, 1) == (runs[-1].looked, runs[-1].moved, runs[-1].failed)
+
+
 def test_what_was_taken_in_with_the_new_signatures_is_not_looked_at(place):
     first(place, {"a.bin": b"OLD one"})
     submit_files(place, {"c.bin": b"LARGE thing"}, name="late", identifier=Knowing("signatures 2", NEW))
@@ -176,6 +191,40 @@ def test_a_run_that_is_killed_behind_its_part_and_before_its_event_does_no_harm(
     parts.write_parts(repository, "identifications", (("package", str),), [("nobody's",)])
     again(place)
     assert EXPECTED == short(place, package)
+
+
+@pytest.mark.parametrize("moment", ["before the event", "behind the event", "before the end"])
+def test_a_run_that_is_killed_goes_on_behind_its_last_batch(place, monkeypatch, moment):
+    package = first(place).package
+    monkeypatch.setattr("preservation.reidentification.ROWS_AT_ONCE", 2)
+    pid = os.fork()
+    if not pid:
+        killed_at(moment, place)
+    assert 9 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    run = again(place)
+    assert EXPECTED == short(place, package)
+    assert [("unidentified", "fmt/1756", 2), ("fmt/1", "fmt/11", 1), ("fmt/4", "fmt/14", 1)] == moves_of(run)
+    assert (6, 4, 1) == (run.looked, run.moved, run.failed)
+    assert rebuilt_rows(place) == catalog_rows(place)
+
+
+def killed_at(moment, place):
+    """End this process as a power cut does, in the middle of a run; never returns."""
+    try:
+        record = Repository.record
+
+        def cut(repository, events):
+            if moment == "behind the event":
+                record(repository, events)
+            os._exit(9)
+
+        if moment == "before the end":
+            reidentification._closed = lambda *_: os._exit(9)
+        else:
+            Repository.record = cut
+        again(place)
+    finally:
+        os._exit(1)
 
 
 def test_signatures_that_come_in_between_end_the_run_before(place):
