@@ -25,6 +25,7 @@ from storage_backends.tape.drive import (
     CartridgeAwayError,
     DriveBusyError,
     DriveOfflineError,
+    DuplicateBarcodeError,
     EndOfDataError,
     EndOfMediumError,
     MediumChangedError,
@@ -376,6 +377,41 @@ def test_a_wrong_label_is_noticed_and_nothing_is_written_there(tgt, folder):
     assert before == (one.read_bytes(), two.read_bytes())
 
 
+def test_a_blank_cartridge_under_a_known_barcode_is_not_ours_and_not_written(tgt, folder):
+    with store(tgt.url(folder), count=2) as backend:
+        items = filled(backend, packs(1))
+        backend.flush(proved)
+    tgt.put_back()
+    tgt.erase()
+    blank = tgt.images()[1].read_bytes()
+
+    with store(tgt.url(folder)) as again:
+        with pytest.raises(NoLabelError):
+            get(again, *items)
+        filled(again, packs(2))
+        with pytest.raises(StoreRefusesError, match=r"VT0001L9.*VT0002L9"):
+            again.flush(proved)
+    tgt.put_back()
+    assert blank == tgt.images()[1].read_bytes()
+
+
+def test_of_two_cartridges_with_one_barcode_none_is_used(tgt, folder):
+    with store(tgt.url(folder), count=2) as backend:
+        items = filled(backend, packs(1))
+        backend.flush(proved)
+    tgt.put_back()
+    tgt.set(3, "element_type=2,address=1005,barcode=VT0001L9,sides=1")
+
+    with store(tgt.url(folder)) as again:
+        with pytest.raises(DuplicateBarcodeError):
+            get(again, *items)
+        more = filled(again, packs(2))
+        again.flush(proved)
+        assert "000002" == again.stat(*more).generation[:6]
+        assert more == {key: get(again, key) for key in more}
+    tgt.restart()
+
+
 def test_a_cartridge_in_use_cannot_be_taken_away(tgt, folder):
     with store(tgt.url(folder), count=1) as backend:
         items = filled(backend, packs(1))
@@ -595,6 +631,23 @@ def test_a_cartridge_without_a_barcode_is_known_by_its_label(istgt, folder):
         assert [barcode] == backend.library.barcodes()
     with store(istgt.url(folder, 2)) as again:
         assert items == contents(again)
+
+
+def test_another_cartridge_is_put_in_by_hand_and_labelled(istgt, folder, logged_in):
+    url = istgt.url(folder, 2)
+    with store(url, count=1) as backend:
+        items = filled(backend, packs(1))
+        backend.flush(proved)
+    for cdb in (scsi.REWIND, bytes((0x19, 1, 0, 0, 0, 0)), scsi.REWIND):  # as if it were another, and blank
+        assert logged_in[address_of(istgt.address(2))].command(cdb).status == scsi.GOOD
+
+    with store(url, count=2) as again:
+        assert ["001HL", "002HL"] == [barcode[3:] for _, barcode, _ in cartridges(again)]
+        more = filled(again, packs(2))
+        again.flush(proved)
+        assert more == {key: get(again, key) for key in more}
+        with pytest.raises(CartridgeAwayError):
+            get(again, *items)
 
 
 def test_without_the_library_that_is_said_and_nothing_else(tgt, folder, monkeypatch):
