@@ -20,7 +20,7 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import kernel  # noqa: E402 - it lies beside this file
-from tape_targets import Istgt, Tgt  # noqa: E402 - the same
+from tape_targets import SBIN, Istgt, Tgt  # noqa: E402 - the same
 
 STORY = ("vm_drive.py", "vm_trouble.py", "vm_story.py", "vm_lost.py")
 CARTRIDGES = {"CLN001L1": (1, "clean"), "VT0001L9": 64, "VT0002L9": 64}
@@ -76,6 +76,7 @@ def missing() -> list[str]:
 def main() -> int:
     """Fetch, build, boot, report; 0 if everything in the guest passed."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the targets are to be stopped
+    os.environ["PATH"] = SBIN
     lacks = missing()
     if lacks:
         print("NOT RUN: the st driver was not tested, because", *lacks, sep="\n  ", file=sys.stderr)
@@ -114,7 +115,7 @@ def main() -> int:
 
 
 def _script() -> str:
-    path = f"PATH={shlex.quote(os.environ['PATH'])}:/usr/sbin:/usr/bin:/sbin:/bin"
+    path = f"PATH={shlex.quote(os.environ['PATH'])}:/usr/bin:/bin"
     options = ["-v", "-p", "no:cacheprovider", "--basetemp=/mnt/scratch/pytest", "--durations=8"]
     options += ["-o", "faulthandler_timeout=200", "--color=no", "--tb=short", *sys.argv[1:]]
     command = (sys.executable, "-B", "-m", "pytest", *options, *(HERE / name for name in STORY))
