@@ -158,6 +158,9 @@ class Tgt:
 
     stop = close = kill
 
+    def pause(self, *, ends=False):
+        self._daemon.send_signal(signal.SIGCONT if ends else signal.SIGSTOP)
+
     def restart(self):
         self.kill()
         self.start()

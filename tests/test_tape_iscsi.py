@@ -1,6 +1,7 @@
 """What virtual libraries can do to a store on tape: killed, full, protected, exchanged, offline, torn, shared."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -233,6 +234,24 @@ def test_a_target_that_is_away_is_neither_missing_nor_damaged_and_comes_back(tgt
         with suppress(DriveOfflineError):  # the changer was missed first; now the drive's own connection is
             contents(backend)
         assert items == contents(backend)
+
+
+def test_who_waits_for_a_drive_can_stop_it_and_go_on_later(tgt, folder):
+    with store(tgt.url(folder), count=2) as backend:
+        items = filled(backend, packs(1))
+        tgt.pause()
+        timer = threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT))
+        timer.start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            backend.flush(proved)
+        assert time.monotonic() - began < 5
+        tgt.pause(ends=True)
+        assert [*items] == staged(backend)
+        with suppress(DriveOfflineError):
+            backend.flush(proved)
+        backend.flush(proved)
+        assert ([], items) == (staged(backend), contents(backend))
 
 
 # Full, protected, offline, torn.

@@ -43,6 +43,7 @@ TIMERS = {
     "preservation/ledger/files.py": "how long to wait for a lock",
     "preservation/stores.py": "hands both to the throttle",
     "storage_backends/tape/claim.py": "waits for a drive that another store uses",
+    "storage_backends/tape/iscsi.py": "waits for an answer no longer than it may take",
     "storage_backends/tape/library.py": "how long nobody has used the drive",
     "storage_backends/tape/scsi_drive.py": "waits while a cartridge is loaded",
     "storage_backends/tape/nst.py": "waits for a cartridge that is being loaded",

@@ -2,14 +2,20 @@
 
 What libiscsi does by itself would be wrong on a tape, and is turned off: after a lost connection it would log in again
 and send what was under way once more, and a record that was written already would be on the tape twice. A connection
-that was lost stays lost until ``connect``. The layouts below are of ``scsi-lowlevel.h`` of libiscsi 1.19.
+that was lost stays lost until ``connect``. Its waiting calls are not used: a signal ends them while the command is
+still under way, and what comes of it is then written over whatever lies on the stack. The layouts below are of
+``scsi-lowlevel.h`` of libiscsi 1.19.
 """
 
 import ctypes
 import re
+import select
 import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from storage_backends.errors import StorageError, marked
@@ -21,13 +27,18 @@ INITIATOR = b"iqn.2026-01.vn.mocban:archive"
 
 CONNECTING = 15
 """Seconds after which a target that does not answer is away."""
+LATE = 5
+"""Seconds that libiscsi has to notice by itself that the time is over."""
+LOOKING = 1_000
+"""Milliseconds after which it is asked to look at the time."""
 
 _NORMAL_SESSION = 2
 _NO_DIGEST_PREFERRED = 1
 _NONE, _IN, _OUT = 0, 1, 2
 _LAST_SCSI_STATUS = 0xFF
 _UNDERFLOW = 1
-_LOST = {0x0F000000: "the connection was lost", 0x0F000002: "it did not answer in time"}
+_TIMED_OUT = 0x0F000002
+_LOST = {0x0F000000: "the connection was lost", _TIMED_OUT: "it did not answer in time"}
 """What libiscsi says instead of a status (cancelled, timed out); its own words may be of an earlier error."""
 
 _ADDRESS = re.compile(r"((?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})/([A-Za-z0-9.:-]{1,223})/([0-9]{1,5})")
@@ -74,6 +85,8 @@ class IscsiUnit:
         self._context: int | None = None
         self._lock = threading.RLock()
         self._buffer = ctypes.create_string_buffer(0)
+        self._status: int | None = None
+        self._callback = _CALLBACK(self._ended)
 
     @property
     def connected(self) -> bool:
@@ -97,11 +110,39 @@ class IscsiUnit:
         library.iscsi_set_noautoreconnect(context, 1)
         library.iscsi_set_timeout(context, CONNECTING)
         portal = self.address.portal.encode()
-        if library.iscsi_connect_sync(context, portal) or library.iscsi_login_sync(context):
-            reason = _said(library, context)
+        steps = (
+            partial(library.iscsi_connect_async, context, portal, self._callback, None),
+            partial(library.iscsi_login_async, context, self._callback, None),
+        )
+        try:
+            done = all(self._waited_for(context, step, CONNECTING) == 0 for step in steps)
+            reason = "" if done else _said(library, context)
+        except BaseException:
+            library.iscsi_destroy_context(context)
+            raise
+        if not done:
             library.iscsi_destroy_context(context)
             raise DriveOfflineError(place=self.name, reason=reason)
         return int(context)
+
+    def _waited_for(self, context: int, begin: Callable[[], int], seconds: int) -> int:
+        """Begin something and return its status; ``DriveOfflineError`` if there is none in time."""
+        library, self._status = _library(self.name), None
+        deadline = time.monotonic() + seconds + LATE
+        if begin() != 0:
+            raise DriveOfflineError(place=self.name, reason=_said(library, context))
+        while self._status is None:
+            poll = select.poll()
+            poll.register(library.iscsi_get_fd(context), library.iscsi_which_events(context))
+            found = poll.poll(LOOKING)
+            if library.iscsi_service(context, found[0][1] if found else 0) < 0 and self._status is None:
+                raise DriveOfflineError(place=self.name, reason=_said(library, context))
+            if time.monotonic() > deadline:
+                raise DriveOfflineError(place=self.name, reason=_LOST[_TIMED_OUT])
+        return self._status
+
+    def _ended(self, _context: int, status: int, _data: int, _private: int) -> None:
+        self._status = status
 
     def command(self, cdb: bytes, *, out: bytes | memoryview = b"", expected: int = 0, seconds: int = 60) -> Answer:
         """Send a command and wait for its answer.
@@ -128,9 +169,13 @@ class IscsiUnit:
             library.scsi_task_set_iov_in(task, ctypes.byref(vector), 1)
         try:
             library.iscsi_set_timeout(context, seconds)
-            if not library.iscsi_scsi_command_sync(context, self.address.unit, task, None):
-                raise self._lost(_said(library, context))
+            send = library.iscsi_scsi_command_async
+            begin = partial(send, context, self.address.unit, task, self._callback, None, None)
+            self._waited_for(context, begin, seconds)
             return self._answer(task.contents, length if direction == _IN else 0)
+        except BaseException:  # also when a person stops it: the command may be under way
+            self._give_up()
+            raise
         finally:
             library.scsi_free_scsi_task(task)
 
@@ -141,17 +186,13 @@ class IscsiUnit:
 
     def _answer(self, task: Any, asked: int) -> Answer:
         if task.status > _LAST_SCSI_STATUS:
-            raise self._lost(_LOST.get(task.status, f"status {task.status:X}"))
+            raise DriveOfflineError(place=self.name, reason=_LOST.get(task.status, f"status {task.status:X}"))
         missing = min(task.residual, asked) if task.residual_status == _UNDERFLOW else 0
         sense = None
         if task.status == CHECK_CONDITION and task.datain.size > _LENGTH_BYTES:
             raw = ctypes.string_at(task.datain.data, task.datain.size)  # a length, then the sense (RFC 7143, 11.4.7)
             sense = parse_sense(raw[_LENGTH_BYTES : _LENGTH_BYTES + int.from_bytes(raw[:_LENGTH_BYTES], "big")])
         return Answer(task.status, sense, bytes(self._keep(asked)[: asked - missing]) if asked else b"", missing)
-
-    def _lost(self, reason: str) -> DriveOfflineError:
-        self._give_up()
-        return DriveOfflineError(place=self.name, reason=reason)
 
     def _give_up(self) -> None:
         if self._context is not None:
@@ -163,9 +204,14 @@ class IscsiUnit:
         with self._lock:
             if self._context is not None:
                 library = _library(self.name)
-                library.iscsi_set_timeout(self._context, CONNECTING)
-                library.iscsi_logout_sync(self._context)
-                self._give_up()
+                context = self._context
+                library.iscsi_set_timeout(context, CONNECTING)
+                try:
+                    with suppress(DriveOfflineError):
+                        begin = partial(library.iscsi_logout_async, context, self._callback, None)
+                        self._waited_for(context, begin, CONNECTING)
+                finally:
+                    self._give_up()
 
 
 def _said(library: Any, context: int | None) -> str:
@@ -218,6 +264,8 @@ class _Task(ctypes.Structure):
 _TASK = ctypes.POINTER(_Task)
 _VECTOR = ctypes.POINTER(_Vector)
 _P, _I, _S = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p
+_CALLBACK = ctypes.CFUNCTYPE(None, _P, _I, _P, _P)
+"""``iscsi_command_cb``: context, status, data, private data."""
 
 _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "iscsi_create_context": (_P, (_S,)),
@@ -227,15 +275,18 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "iscsi_set_header_digest": (_I, (_P, _I)),
     "iscsi_set_noautoreconnect": (None, (_P, _I)),
     "iscsi_set_timeout": (_I, (_P, _I)),
-    "iscsi_connect_sync": (_I, (_P, _S)),
-    "iscsi_login_sync": (_I, (_P,)),
-    "iscsi_logout_sync": (_I, (_P,)),
+    "iscsi_connect_async": (_I, (_P, _S, _CALLBACK, _P)),
+    "iscsi_login_async": (_I, (_P, _CALLBACK, _P)),
+    "iscsi_logout_async": (_I, (_P, _CALLBACK, _P)),
+    "iscsi_get_fd": (_I, (_P,)),
+    "iscsi_which_events": (_I, (_P,)),
+    "iscsi_service": (_I, (_P, _I)),
     "iscsi_get_error": (_S, (_P,)),
     "scsi_create_task": (_TASK, (_I, _S, _I, _I)),
     "scsi_free_scsi_task": (None, (_TASK,)),
     "scsi_task_set_iov_in": (None, (_TASK, _VECTOR, _I)),
     "scsi_task_set_iov_out": (None, (_TASK, _VECTOR, _I)),
-    "iscsi_scsi_command_sync": (_TASK, (_P, _I, _TASK, _P)),
+    "iscsi_scsi_command_async": (_I, (_P, _I, _TASK, _CALLBACK, _P, _P)),
 }
 
 
