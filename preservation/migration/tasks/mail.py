@@ -10,7 +10,7 @@ from email.header import decode_header, make_header
 from email.message import EmailMessage, Message
 
 from preservation.migration.tasks import TaskRefusedError
-from preservation.migration.tasks.outlook import Note, note_of
+from preservation.migration.tasks.outlook import note_of
 
 _LONGEST = 256 << 20
 _SHOWN = ("from", "to", "cc", "date", "subject")
@@ -85,7 +85,10 @@ def eml_of_msg(source: str, output: str) -> dict[str, object]:
     other = message.get_body(("html",))
     found = [_payload(part) for part in _attached(message)]
     return {
-        "headers": [_digest("\n".join(_spaced(value) for _, value in sorted(note.headers))), _headers(message, note)],
+        "headers": [
+            _digest("\n".join(sorted(f"{name}: {_plain(value)}" for name, value in note.headers))),
+            _digest("\n".join(sorted(f"{name}: {_plain(_header(message, name))}" for name in _names(message)))),
+        ],
         "text": [_digest(_spaced(note.text)), _digest(_spaced(_body(text)) if isinstance(text, EmailMessage) else "")],
         "html": [
             _digest(_spaced(note.html)),
@@ -98,9 +101,14 @@ def eml_of_msg(source: str, output: str) -> dict[str, object]:
     }
 
 
-def _headers(message: EmailMessage, note: Note) -> str:
-    kept = sorted((name, _spaced(_header(message, name))) for name, _ in note.headers)
-    return _digest("\n".join(value for _, value in kept))
+def _names(message: EmailMessage) -> list[str]:
+    """The headers that say something of the message, not of its form."""
+    return [name for name in message if name.lower() != "mime-version" and not name.lower().startswith("content-")]
+
+
+def _plain(value: str) -> str:
+    """A header without the signs that only part names from addresses."""
+    return _spaced(value.replace('"', "").replace("\\", ""))
 
 
 def _message(path: str) -> EmailMessage:
@@ -129,10 +137,14 @@ def _payload(part: Message) -> bytes:
 
 
 def _header(message: EmailMessage, name: str) -> str:
+    """The value of a header as people read it; a date as it was written, not as the parser would write it."""
+    raw = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")
+    if name.lower() == "date":
+        return _spaced(str(raw))
     try:
         return str(message.get(name, ""))
     except (ValueError, IndexError, AttributeError, TypeError):  # what the parser cannot read it shows in no way
-        return str(dict(message.raw_items()).get(name, ""))
+        return str(raw)
 
 
 def _old_header(message: Message, name: str) -> str:

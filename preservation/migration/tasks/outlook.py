@@ -7,7 +7,7 @@ message (appointments, tasks, notes in rich text only, messages inside messages)
 import datetime as dt
 import struct
 from dataclasses import dataclass
-from email.utils import format_datetime, formataddr
+from email.utils import format_datetime
 
 import olefile
 
@@ -61,11 +61,9 @@ def _read(document: olefile.OleFileIO) -> Note:
     if not text and not html and document.exists(f"__substg1.0_{_RTF}0102"):
         raise TaskRefusedError("rtf-only")
     headers = [("Subject", _text(document, "", _SUBJECT, page))]
-    sender = formataddr(
-        (
-            _text(document, "", _SENDER_NAME, page),
-            _text(document, "", _SENDER_SMTP, page) or _text(document, "", _SENDER, page),
-        )
+    sender = _person(
+        _text(document, "", _SENDER_NAME, page),
+        _text(document, "", _SENDER_SMTP, page) or _text(document, "", _SENDER, page),
     )
     headers += [("From", sender)] if sender else []
     headers += _people(document, page)
@@ -79,6 +77,13 @@ def _read(document: olefile.OleFileIO) -> Note:
     return Note(tuple((name, value) for name, value in headers if value), text, html, _attachments(document, page))
 
 
+def _person(name: str, address: str) -> str:
+    """A person as in a header (RFC 5322 3.4); an address that is none, as of Exchange, is left out."""
+    quoted = '"' + " ".join(name.split()).replace("\\", "").replace('"', "") + '"' if name else ""
+    usable = "@" in address and address.isprintable() and not set(address) & set(' <>"')
+    return f"{quoted} <{address}>".strip() if usable else quoted
+
+
 def _people(document: olefile.OleFileIO, page: str) -> list[tuple[str, str]]:
     """Everybody to whom it was sent, in one header a kind."""
     found: dict[str, list[str]] = {}
@@ -87,7 +92,7 @@ def _people(document: olefile.OleFileIO, page: str) -> list[tuple[str, str]]:
         raw = fixed.get((_KIND << 16) | 0x0003, b"\x01")
         name = _FIELDS.get(raw[0] & 0x0F, "To")
         address = _text(document, place, _SMTP, page) or _text(document, place, _ADDRESS, page)
-        found.setdefault(name, []).append(formataddr((_text(document, place, _NAME, page), address)))
+        found.setdefault(name, []).append(_person(_text(document, place, _NAME, page), address))
     return [(name, ", ".join(people)) for name, people in found.items()]
 
 
@@ -134,13 +139,12 @@ def _page(fixed: dict[int, bytes]) -> str:
 
 
 def _html(document: olefile.OleFileIO, fixed: dict[int, bytes], page: str) -> str:
-    if document.exists(f"__substg1.0_{_HTML}0102"):
-        raw = fixed.get((_INTERNET_CODEPAGE << 16) | 0x0003)
-        number = struct.unpack_from("<I", raw)[0] if raw else 0
-        return _decoded(
-            _stream(document, f"__substg1.0_{_HTML}0102"), {65001: "utf-8", 0: page}.get(number, f"cp{number}")
-        )
-    return _text(document, "", _HTML, page)
+    if not document.exists(f"__substg1.0_{_HTML}0102"):
+        return _text(document, "", _HTML, page)
+    raw = fixed.get((_INTERNET_CODEPAGE << 16) | 0x0003)
+    number = struct.unpack_from("<I", raw)[0] if raw else 0
+    charset = {65001: "utf-8", 0: page}.get(number, f"cp{number}")
+    return _decoded(_stream(document, f"__substg1.0_{_HTML}0102"), charset).rstrip("\0")
 
 
 def _text(document: olefile.OleFileIO, place: str, number: str, page: str) -> str:
