@@ -71,7 +71,8 @@ def formats_identify_command(
 def _bundle_in_use(call: Call, droid: str, containers_path: str) -> tuple[str, Callable[[], bytes], str]:
     """Return the identifier of the bundle, what gives its bytes, and the tool."""
     from preservation.configuration import NoRepositoryError  # noqa: PLC0415 - help does without it
-    from preservation.formats.engine import shipped_bundle, shipped_id, tool_name  # noqa: PLC0415 - the same
+    from preservation.formats.engine import shipped_id, tool_name  # noqa: PLC0415 - the same
+    from preservation.formats.process import built_elsewhere  # noqa: PLC0415 - the same
     from preservation.formats.shelf import active, active_bytes  # noqa: PLC0415 - the same
 
     if droid:
@@ -80,10 +81,10 @@ def _bundle_in_use(call: Call, droid: str, containers_path: str) -> tuple[str, C
     try:
         repository = call.reading()
     except NoRepositoryError:
-        return shipped_id(), lambda: shipped_bundle().to_bytes(), tool_name()
+        return shipped_id(), built_elsewhere, tool_name()
     with repository.reading() as view:
-        known = active(view).bundle
-    return known, lambda: active_bytes(repository), tool_name()
+        known = active(view)
+    return known.bundle, lambda: active_bytes(repository, known), tool_name()
 
 
 def _bundle_of(droid: str, containers_path: str) -> "SignatureBundle":

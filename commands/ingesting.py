@@ -120,6 +120,7 @@ def _package(repository: "Repository", package: str, fonds_code: str) -> str:
 
 def _ingested(repository: "Repository", request: "Request") -> "Receipt":
     from preservation.formats.identification import NoIdentification  # noqa: PLC0415 - help does without it
+    from preservation.formats.shelf import active, active_bytes  # noqa: PLC0415 - the same
     from preservation.formats.workers import WorkerPool  # noqa: PLC0415 - the same
     from preservation.ingest import ingest  # noqa: PLC0415 - the same
 
@@ -132,7 +133,9 @@ def _ingested(repository: "Repository", request: "Request") -> "Receipt":
 
     if not request.identify:
         return carried_out(NoIdentification())
-    with WorkerPool() as pool:
+    with repository.reading() as view:
+        known = active(view)
+    with WorkerPool(bundle=lambda: active_bytes(repository, known)) as pool:
         return carried_out(pool)
 
 

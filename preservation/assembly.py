@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import BinaryIO, Protocol, Self
 
 from preservation.catalog import rows
@@ -28,7 +29,7 @@ from preservation.session import Progress, Session, SessionFolder
 from preservation.stores import Sharing, Store, good_holders, satisfies
 from storage_backends.errors import MocbanError
 
-LINES_WAITING = 512
+LINES_WAITING = 4096
 """Files whose format may still be unknown while later ones are read."""
 
 MOST_REFERENCES = 8_000
@@ -349,10 +350,10 @@ class Assembly:
     def _write_line(self, waiting: _Waiting) -> None:
         answer, more = OFF, waiting.more
         if waiting.answer is not None:
-            fields = waiting.answer.result().to_json()
-            warnings = [*_texts(fields.pop("warnings")), *_texts(more.get("warnings", []))]
+            found = waiting.answer.result()
+            warnings = [*found.warnings, *_texts(more.get("warnings", []))]
             more = {**more, "warnings": warnings} if warnings else more
-            answer = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)[1:-1]
+            answer = _answer_text(found)
         self._journal.write(file_line(waiting.path, waiting.fixity, waiting.mtime_ns, answer, more))
 
     def _drain(self) -> None:
@@ -385,6 +386,14 @@ class Assembly:
         """Write a line into the manifest as it is: its header or trailer."""
         self._journal.write(line)
         self._journal.flush()
+
+
+@lru_cache(maxsize=4096)
+def _answer_text(found: Identification) -> str:
+    """Return the fields of an answer as they stand in a line; many files have the same."""
+    fields = found.to_json()
+    del fields["warnings"]
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)[1:-1]
 
 
 def _texts(value: object) -> list[str]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,12 +14,12 @@ from preservation.catalog.catalog import View
 from preservation.catalog.rows import LostRow, ManifestRow, PackageRow, SessionRow, VersionRow
 from preservation.evidence import push
 from preservation.fixity import Fixity, Measuring
-from preservation.formats.identification import FormatIdentifier, NoIdentification
+from preservation.formats.identification import FormatIdentifier, Identification, NoIdentification, extension_of
 from preservation.ledger.events import EventType
 from preservation.manifest import LONGEST_LINE, Content, FileLine, header_line, trailer_line
 from preservation.packages import manifest_lines, version_row
 from preservation.packs.index import ManifestLine
-from preservation.reading import SMALL, ahead, read
+from preservation.reading import SMALL, LargeFile, SmallFile, ahead, read
 from preservation.repository import Repository
 from preservation.session import Session, SessionChangedError, SessionFolder
 from preservation.stopping import StoppedError
@@ -31,6 +31,9 @@ from storage_backends.errors import MocbanError, marked
 
 STOP_EVERY = 64
 """Small files after which an attempt looks up whether it shall stop; it does so before each large one."""
+
+ANSWERS_KEPT = 4_096
+"""Contents whose formats are remembered, in case they come again."""
 
 PACKS_IN_EVENT = 7_000
 """An event has a largest size; of more packs it names none, which means all that its session sealed."""
@@ -117,6 +120,8 @@ class Attempt:
     identifier: FormatIdentifier
     told: Told
     lines: Lines = AS_THEY_COME
+    answers: dict[tuple[str, str], Future[Identification]] = field(default_factory=dict)
+    """What was asked about the formats of contents, by digest and extension."""
 
     def run(self) -> Receipt:
         """Pack everything, commit, and bring the evidence to the stores."""
@@ -273,7 +278,7 @@ class Attempt:
         content = read(self.submission, file, pool)
         answer = None
         if identifying:
-            answer = self.identifier.submit(content.sample(os.fsdecode(os.path.basename(file.path))))
+            answer = self._asked(content, os.fsdecode(os.path.basename(file.path)))
         supplied = self.submission.supplied(file.path)
         more = self.lines.more(file.path)
         if supplied:
@@ -281,6 +286,16 @@ class Attempt:
         pieces = content.data if hasattr(content, "data") else content
         assembly.add_file(file.path, content.fixity, pieces, mtime_ns=file.mtime_ns, answer=answer, more=more)
         self.told(1, content.fixity.size)
+
+    def _asked(self, content: SmallFile | LargeFile, name: str) -> Future[Identification]:
+        """Ask for the format of a content, once for each extension that it comes with."""
+        key = content.fixity.blake3, extension_of(name)
+        answer = self.answers.get(key)
+        if answer is None:
+            if len(self.answers) >= ANSWERS_KEPT:
+                self.answers.clear()
+            answer = self.answers[key] = self.identifier.submit(content.sample(name))
+        return answer
 
     # ---- committing ------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from preservation.fixity import CHUNK, Fixity, FixityMismatchError, blake3_hex, new_blake3
 from preservation.formats.identification import ENDS, Sample
+from preservation.formats.pdf import PdfScan, is_pdf
 from preservation.submission.entries import Submission, SubmittedFile
 from preservation.submission.errors import SubmissionChangedError, shown
 from preservation.versions import Step
@@ -41,10 +42,12 @@ class LargeFile:
     file: SubmittedFile
     head: bytes
     tail: bytes
+    claims: bytes = b""
+    """What a scan found, if it is a PDF."""
 
     def sample(self, name: str) -> Sample:
         """Return what identification looks at."""
-        return Sample.of_ends(name, self.fixity.size, self.head, self.tail)
+        return Sample.of_ends(name, self.fixity.size, self.head, self.tail, self.claims)
 
     def __call__(self) -> Iterator[memoryview]:
         """Yield the bytes again; ``SubmissionChangedError`` at their end if they are not what was digested."""
@@ -73,6 +76,7 @@ def _digested(submission: Submission, file: SubmittedFile, pool: ThreadPoolExecu
     buffers = [memoryview(bytearray(CHUNK)), memoryview(bytearray(CHUNK))]
     head, tail, size, turn = b"", b"", 0, 0
     second: Future[None] | None = None
+    scan: PdfScan | None = None
     with submission.open(file) as stream:
         while count := stream.readinto(buffers[turn]):
             piece = buffers[turn][:count]
@@ -80,6 +84,10 @@ def _digested(submission: Submission, file: SubmittedFile, pool: ThreadPoolExecu
                 second.result()
             second = pool.submit(sha256.update, piece)
             blake3.update(piece)
+            if size == 0 and is_pdf(bytes(piece[:ENDS])):
+                scan = PdfScan()
+            if scan is not None:
+                scan.feed(piece)
             head = head if size >= ENDS else (head + bytes(piece[:ENDS]))[:ENDS]
             tail = bytes(piece[-ENDS:]) if count >= ENDS else (tail + bytes(piece))[-ENDS:]
             size += count
@@ -89,7 +97,8 @@ def _digested(submission: Submission, file: SubmittedFile, pool: ThreadPoolExecu
         submission.changed(file, stream.fileno())
     if size != file.size:
         raise FixityMismatchError(what=shown(file.path), expected=str(file.size), found=str(size))
-    return LargeFile(Fixity(size, blake3.hexdigest(), sha256.hexdigest()), submission, file, head, tail)
+    claims = scan.found() if scan is not None else b""
+    return LargeFile(Fixity(size, blake3.hexdigest(), sha256.hexdigest()), submission, file, head, tail, claims)
 
 
 def ahead(submission: Submission, steps: Iterator[Step]) -> Iterator[Step]:

@@ -40,6 +40,59 @@ HANGING_SVG = b'<?xml version="1.0"svg>' + b"<svg" * 3000 + b'version="1.1"' * 3
 """FIDO's expression for SVG 1.1 tries each pair of these before it gives up: some ten million times the whole file."""
 
 
+DROID = """<?xml version="1.0" encoding="UTF-8"?>
+<FFSignatureFile DateCreated="2026-01-01T00:00:00" Version="{version}"
+ xmlns="http://www.nationalarchives.gov.uk/pronom/SignatureFile">
+<InternalSignatureCollection>
+{signatures}
+</InternalSignatureCollection>
+<FileFormatCollection>
+{formats}
+</FileFormatCollection>
+</FFSignatureFile>
+"""
+PDF_SIGNATURES = """<InternalSignature ID="1" Specificity="Specific"><ByteSequence Reference="BOFoffset">
+<SubSequence Position="1" SubSeqMinOffset="0" SubSeqMaxOffset="0"><Sequence>'%PDF-1.4'</Sequence></SubSequence>
+</ByteSequence></InternalSignature>
+<InternalSignature ID="2" Specificity="Specific"><ByteSequence Reference="BOFoffset">
+<SubSequence Position="1" SubSeqMinOffset="0" SubSeqMaxOffset="0"><Sequence>504B0304</Sequence></SubSequence>
+</ByteSequence></InternalSignature>
+<InternalSignature ID="3" Specificity="Specific"><ByteSequence Reference="BOFoffset">
+<SubSequence Position="1" SubSeqMinOffset="0" SubSeqMaxOffset="0"><Sequence>'%PDF-1.'[30:37]</Sequence></SubSequence>
+</ByteSequence><ByteSequence><SubSequence Position="1" SubSeqMinOffset="0">
+<Sequence>'pdfaid:part&gt;2'</Sequence></SubSequence></ByteSequence></InternalSignature>"""
+PNG_SIGNATURE = """<InternalSignature ID="4" Specificity="Specific"><ByteSequence Reference="BOFoffset">
+<SubSequence Position="1" SubSeqMinOffset="0" SubSeqMaxOffset="0"><Sequence>89'PNG'</Sequence></SubSequence>
+</ByteSequence></InternalSignature>"""
+FORMATS = """<FileFormat ID="18" Name="PDF" PUID="fmt/18" Version="1.4" MIMEType="application/pdf, x">
+<InternalSignatureID>1</InternalSignatureID><Extension>pdf</Extension></FileFormat>
+<FileFormat ID="263" Name="ZIP" PUID="x-fmt/263"><InternalSignatureID>2</InternalSignatureID>
+<Extension>zip</Extension></FileFormat>
+<FileFormat ID="477" Name="PDF/A" PUID="fmt/477" Version="2b"><InternalSignatureID>3</InternalSignatureID>
+<Extension>pdf</Extension><HasPriorityOverFileFormatID>18</HasPriorityOverFileFormatID></FileFormat>
+<FileFormat ID="412" Name="Word" PUID="fmt/412"><Extension>docx</Extension></FileFormat>
+<FileFormat ID="111" Name="Plain text" PUID="x-fmt/111"><Extension>txt</Extension></FileFormat>"""
+PNG_FORMAT = """<FileFormat ID="11" Name="PNG" PUID="fmt/11"><InternalSignatureID>4</InternalSignatureID>
+<Extension>png</Extension></FileFormat>"""
+CONTAINERS = """<?xml version="1.0" encoding="UTF-8"?>
+<ContainerSignatureMapping schemaVersion="1.0" signatureVersion="7"><ContainerSignatures>
+<ContainerSignature Id="1" ContainerType="ZIP"><Description>Word</Description><Files>
+<File><Path>word/document.xml</Path></File></Files></ContainerSignature></ContainerSignatures>
+<FileFormatMappings><FileFormatMapping signatureId="1" Puid="fmt/412"/></FileFormatMappings>
+</ContainerSignatureMapping>
+"""
+
+
+def small_release(folder: Path, *, version: int = 1, with_png: bool = True) -> tuple[str, str]:
+    """A DROID signature file of a few formats, and its container signatures, as The National Archives write them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    droid, containers = folder / f"DROID_SignatureFile_V{version}.xml", folder / "container-signature-20260101.xml"
+    signatures, formats = PDF_SIGNATURES + PNG_SIGNATURE * with_png, FORMATS + PNG_FORMAT * with_png
+    droid.write_text(DROID.format(version=version, signatures=signatures, formats=formats))
+    containers.write_text(CONTAINERS)
+    return str(droid), str(containers)
+
+
 def png() -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -171,7 +171,7 @@ def identify(engine: Engine, sample: Sample) -> Answer:
     """The formats of a file: what its members tell, else what its bytes tell, else what its extension suggests.
 
     What a PDF says anywhere in its bytes makes its signature's answer more precise; text of which nothing else is known
-    is plain text. An empty file has no bytes to tell anything (some signatures match nothing at all; FIDO knows it).
+    than, perhaps, an extension of plain text is plain text. An empty file has no bytes to tell anything (some signatures match nothing at all; FIDO knows it).
     """
     notes = [words.EMPTY] if sample.size == 0 else []
     basis, found = _told_by_content(engine, sample, notes)
@@ -179,10 +179,10 @@ def identify(engine: Engine, sample: Sample) -> Answer:
         text = text_of(sample.head, sample.tail, sample.size)
         notes += [text.fact] if text is not None and text.fact else []
         basis, found = "extension", match_extension(engine.index, sample.extension)
-        if found:
-            notes.append(words.EXTENSION_ONLY)
-        elif text is not None and PLAIN_TEXT in engine.by_puid:
-            basis, found = "probe", [(engine.by_puid[PLAIN_TEXT], "text")]
+        if text is not None and (not found or any(format_.puid == PLAIN_TEXT for format_, _ in found)):
+            known = engine.by_puid.get(PLAIN_TEXT)
+            basis, found = "probe", [(known, "text")] if known is not None else []
+        notes += [words.EXTENSION_ONLY] * (basis == "extension" and bool(found))
     elif _unusual(sample.extension, found):
         notes.append(words.EXTENSION_UNUSUAL)
     puids = tuple(dict.fromkeys(format_.puid for format_, _ in found))

@@ -10,7 +10,7 @@ is to be trusted.
 import json
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 from preservation.formats.identification import (
@@ -95,13 +95,29 @@ def read_request(read: Reading) -> list[Sample]:
     return samples
 
 
-def answers_frame(answers: Sequence[tuple[Mapping[str, object], float]]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a worker tells of a sample: its formats and warnings, or why it could not look at it."""
+
+    formats: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    failed: str = ""
+    late: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """The answer as it travels."""
+        if self.late:
+            return {"late": True}
+        return {"failed": self.failed} if self.failed else {"formats": self.formats, "warnings": self.warnings}
+
+
+def answers_frame(answers: Sequence[tuple[Told, float]]) -> bytes:
     """The frame of the answers for some samples, each with its milliseconds; equal answers are written once."""
-    distinct: dict[str, int] = {}
-    which = [distinct.setdefault(json.dumps(answer, sort_keys=True), len(distinct)) for answer, _ in answers]
+    distinct: dict[Told, int] = {}
+    which = [distinct.setdefault(answer, len(distinct)) for answer, _ in answers]
     return framed(
         {
-            "answers": [json.loads(text) for text in distinct],
+            "answers": [answer.to_json() for answer in distinct],
             "which": which,
             "milliseconds": [round(milliseconds, 3) for _, milliseconds in answers],
         }
@@ -124,7 +140,8 @@ def believed(frame: Mapping[str, Any], most: int, tool: str, signatures: str) ->
     for number, milliseconds in zip(which, times, strict=True):
         if type(number) is not int or not 0 <= number < len(known) or not isinstance(milliseconds, int | float):
             raise BadFrameError("which")
-        found.append(replace(known[number], milliseconds=float(milliseconds)))
+        one = known[number]
+        found.append(Identification(one.status, one.formats, one.warnings, float(milliseconds)))
     return found
 
 

@@ -63,6 +63,8 @@ class Format:
 _COMMON_BEGINNING = 12
 """Bytes of a literal that may be shared with others."""
 
+_NOTHING = rb"\A\Z"
+
 _FREQUENT = (b"\x00", b"\xff", b" ", b"\r", b"\n", b"0", b"<")
 """Bytes with which many files begin."""
 
@@ -71,7 +73,7 @@ Match = tuple[Format, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Literal:
+class Sought:
     """Where a literal (lower case) is sought: in the bytes from `first` to `last` of an end of a file."""
 
     at_end: bool
@@ -99,8 +101,10 @@ class Index:
 
     formats: tuple[Format, ...]
     checks: tuple[Check, ...]
-    literals: tuple[Literal, ...]
+    literals: tuple[Sought, ...]
     always: tuple[int, ...]
+    if_empty: tuple[int, ...]
+    """Signatures that only a file without a byte can have."""
     windows: tuple[tuple[int, int, dict[bytes, tuple[int, ...]]], ...]
     start_literals: tuple[tuple[bytes, int, int, tuple[int, ...]], ...]
     end_literals: tuple[tuple[bytes, int, tuple[int, ...]], ...]
@@ -111,11 +115,14 @@ def build_index(formats: Sequence[Format]) -> Index:
     """Put each signature behind the most selective of its necessary conditions."""
     signatures = tuple((format_, signature) for format_ in formats for signature in format_.signatures)
     always: list[int] = []
+    if_empty: list[int] = []
     windows: dict[tuple[int, int], dict[bytes, list[int]]] = defaultdict(lambda: defaultdict(list))
     literals: dict[Containing, list[int]] = defaultdict(list)
     for number, (_, signature) in enumerate(signatures):
         gate = _gate(signature)
-        if gate is None:
+        if any(pattern.expression == _NOTHING for pattern in signature.patterns):
+            if_empty.append(number)
+        elif gate is None:
             always.append(number)
         elif isinstance(gate, Containing):
             literals[gate].append(number)
@@ -126,13 +133,14 @@ def build_index(formats: Sequence[Format]) -> Index:
     for format_ in formats:
         for extension in dict.fromkeys(format_.extensions):
             by_extension[extension].append(format_)
-    sought: dict[Literal, int] = {}
+    sought: dict[Sought, int] = {}
     checks = tuple(_check(format_, signature, sought) for format_, signature in signatures)
     return Index(
         tuple(formats),
         checks,
         tuple(sought),
         tuple(always),
+        tuple(if_empty),
         tuple(
             (offset, offset + length, {key: tuple(numbers) for key, numbers in keys.items()})
             for (offset, length), keys in sorted(windows.items())
@@ -151,7 +159,7 @@ def build_index(formats: Sequence[Format]) -> Index:
     )
 
 
-def _check(format_: Format, signature: Signature, sought: dict[Literal, int]) -> Check:
+def _check(format_: Format, signature: Signature, sought: dict[Sought, int]) -> Check:
     conditions = {
         condition
         for pattern in signature.patterns
@@ -164,20 +172,20 @@ def _check(format_: Format, signature: Signature, sought: dict[Literal, int]) ->
     return Check(format_, signature.name, tuple(numbers), tuple(sorted(signature.patterns, key=_cost)))
 
 
-def _literals(condition: Containing) -> Iterator[Literal]:
+def _literals(condition: Containing) -> Iterator[Sought]:
     """A long literal that may be anywhere stands behind its own beginning, which others that begin so need too."""
     if condition.place == "start":
-        yield Literal(False, condition.literal, condition.after, condition.limit)
+        yield Sought(False, condition.literal, condition.after, condition.limit)
     elif condition.place == "end":
-        yield Literal(True, condition.literal, -condition.limit, None)
+        yield Sought(True, condition.literal, -condition.limit, None)
     else:
         at_end = condition.place == "anywhere at end"
         if len(condition.literal) > _COMMON_BEGINNING:
-            yield Literal(at_end, condition.literal[:_COMMON_BEGINNING], 0, None)
-        yield Literal(at_end, condition.literal, 0, None)
+            yield Sought(at_end, condition.literal[:_COMMON_BEGINNING], 0, None)
+        yield Sought(at_end, condition.literal, 0, None)
 
 
-def _breadth(literal: Literal) -> int:
+def _breadth(literal: Sought) -> int:
     if literal.first < 0:
         return -literal.first
     return ENDS if literal.last is None else literal.last - literal.first
@@ -216,7 +224,7 @@ class _Ends:
     lower_end: bytes
     known: dict[int, bool] = field(default_factory=dict)
 
-    def contain(self, number: int, literal: Literal) -> bool:
+    def contain(self, number: int, literal: Sought) -> bool:
         lower = self.lower_end if literal.at_end else self.lower_start
         answer = self.known[number] = lower.find(literal.text, literal.first, literal.last) >= 0
         return answer
@@ -235,7 +243,7 @@ def match_signatures(index: Index, start: bytes, end: bytes) -> list[Match]:
 
 
 def _candidates(index: Index, ends: _Ends) -> list[int]:
-    numbers = set(index.always)
+    numbers = set(index.always if ends.start or ends.end else index.always + index.if_empty)
     start, find_in_start, find_in_end = ends.start, ends.lower_start.find, ends.lower_end.find
     for first, last, keys in index.windows:
         behind = keys.get(start[first:last])
@@ -250,7 +258,7 @@ def _candidates(index: Index, ends: _Ends) -> list[int]:
     return sorted(numbers)
 
 
-def _holds(check: Check, literals: Sequence[Literal], ends: _Ends) -> bool:
+def _holds(check: Check, literals: Sequence[Sought], ends: _Ends) -> bool:
     known = ends.known
     for number in check.literals:
         answer = known.get(number)

@@ -37,7 +37,9 @@ class PdfScan:
     _windows: list[bytes] = field(default_factory=list)
     _open: dict[int, int] = field(default_factory=dict)
     """Windows whose last bytes have not come yet, and how many they are."""
-    _signed: bytes = b""
+    _next: dict[bytes, int] = field(default_factory=dict)
+    """Where in the file each literal is sought again: behind its last window."""
+    _signed: bool = False
     _kept: bytes = b""
     """The last bytes of the pieces before."""
     _scanned: int = 0
@@ -53,26 +55,31 @@ class PdfScan:
             self._open[number] = wanted - len(more)
         self._open = {number: wanted for number, wanted in self._open.items() if wanted}
         content = self._kept + piece
-        self._look(content, len(self._kept))
+        self._look(content, self._scanned - len(content))
         self._kept = content[-_BEFORE:]
 
-    def _look(self, content: bytes, fresh: int) -> None:
-        """Look for literals that end beyond `fresh`."""
+    def _look(self, content: bytes, offset: int) -> None:
+        """Look for literals in what is at hand, which begins at ``offset`` of the file, where none was found before."""
         if not self._signed:
-            place = content.find(_SIGNED, max(0, fresh - len(_SIGNED) + 1))
-            self._signed = content[place : place + _SIGNED_WINDOW] if place >= 0 else b""
+            place = content.find(_SIGNED)
+            self._signed = place >= 0
+            if self._signed:
+                self._keep(content, place, place + _SIGNED_WINDOW)
         for literal in _CLAIMS:
-            place = content.find(literal, max(0, fresh - len(literal) + 1))
+            place = content.find(literal, max(0, self._next.get(literal, 0) - offset))
             while place >= 0 and len(self._windows) < _MOST_WINDOWS:
-                last = place + _AFTER
-                if last > len(content):
-                    self._open[len(self._windows)] = last - len(content)
-                self._windows.append(content[max(0, place - _BEFORE) : last])
-                place = content.find(literal, last)
+                self._keep(content, max(0, place - _BEFORE), place + _AFTER)
+                self._next[literal] = offset + place + _AFTER
+                place = content.find(literal, place + _AFTER)
+
+    def _keep(self, content: bytes, first: int, last: int) -> None:
+        if last > len(content):
+            self._open[len(self._windows)] = last - len(content)
+        self._windows.append(content[first:last])
 
     def found(self) -> bytes:
         """What was kept, as one text; empty if nothing of interest was there."""
-        return b"\n".join((*self._windows, self._signed)) if self._windows or self._signed else b""
+        return b"\n".join(self._windows)
 
 
 def found_in(content: bytes) -> bytes:

@@ -28,6 +28,9 @@ _START = (
     "from preservation.formats.worker import main;main(float(sys.argv[2]),float(sys.argv[3]))"
 )
 
+_BUILD = "import json,sys;sys.path[:]=json.loads(sys.argv[1]);from preservation.formats.worker import build;build()"
+_BUILD_SECONDS = 120.0
+
 
 class LateError(Exception):
     """The worker did not answer in time."""
@@ -42,17 +45,28 @@ def worker_command(deadline: float) -> tuple[str, ...]:
 
     It does not look for modules in the working directory, which may be a folder full of hostile files.
     """
+    soft, hard = str(deadline * _SOFT), str(deadline + _ALARM_MARGIN)
+    return (sys.executable, "-I", "-c", _START, _places(), soft, hard)
+
+
+def built_elsewhere() -> bytes:
+    """The bundle of what is shipped with FIDO, built in a process of its own: the work here is not held up by it.
+
+    Nothing is returned if that fails; the workers then try it themselves, and say why they cannot.
+    """
+    command = (sys.executable, "-I", "-c", _BUILD, _places())
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_BUILD_SECONDS
+        )
+    except (OSError, subprocess.SubprocessError):
+        return b""
+    return done.stdout
+
+
+def _places() -> str:
     here = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    places = [here, *(place for place in sys.path if os.path.isabs(place) and place != here)]
-    return (
-        sys.executable,
-        "-I",
-        "-c",
-        _START,
-        json.dumps(places),
-        str(deadline * _SOFT),
-        str(deadline + _ALARM_MARGIN),
-    )
+    return json.dumps([here, *(place for place in sys.path if os.path.isabs(place) and place != here)])
 
 
 class WorkerProcess:

@@ -18,6 +18,7 @@ from preservation.fixity import blake3_hex
 from preservation.formats.bundles import SHORT, BadBundleError, SignatureBundle
 from preservation.formats.engine import shipped_bundle, shipped_id
 from preservation.formats.judging import Judgement, judge
+from preservation.formats.process import built_elsewhere
 from preservation.ledger.canonical import Json
 from preservation.ledger.events import Event, EventType
 from preservation.ledger.files import fsync_directory, replace_file
@@ -198,7 +199,7 @@ def bundle_bytes(repository: Repository, bundle: str) -> bytes:
         return content
     except (NoSuchBundleError, FileNotFoundError) as error:
         if bundle == shipped_id():
-            return shipped_bundle().to_bytes()
+            return built_elsewhere() or shipped_bundle().to_bytes()
         raise NoSuchBundleError(bundle=bundle) from error
 
 
@@ -211,14 +212,16 @@ def active_bundle(repository: Repository) -> SignatureBundle:
     return SignatureBundle.from_bytes(active_bytes(repository))
 
 
-def active_bytes(repository: Repository) -> bytes:
-    """The bundle in use, for the workers that identify.
+def active_bytes(repository: Repository, known: Active | None = None) -> bytes:
+    """The bundle in use, for the workers that identify; with ``known`` the catalog is not asked which one that is.
 
     Raises:
         BundleMissingError: it is not in the folder, or not as it was when it was activated.
     """
-    with repository.reading() as view:
-        one = active(view)
+    one = known
+    if one is None:
+        with repository.reading() as view:
+            one = active(view)
     try:
         content = bundle_bytes(repository, one.bundle)
     except (MocbanError, OSError) as error:

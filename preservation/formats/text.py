@@ -15,6 +15,9 @@ from preservation.formats import identification as words
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\f\r\x1b\x1a\b") + b"\x7f"
 """Bytes that no text has, in any encoding of single bytes; a page break, an escape and an end of DOS are in some."""
 
+_GLANCE = 512
+"""Bytes that betray most files that are no text."""
+
 _LEAST_WORDS = 3
 _LOWER_CASE, _LARGEST_BYTE = 0x20, 0xFF
 _WORD = re.compile(rb"[A-Za-z\x80-\xff]+")
@@ -61,13 +64,17 @@ def text_of(head: bytes, tail: bytes, size: int) -> Text | None:
     encoding = _UTF_16.get(head[:2])
     if encoding is not None:
         return Text(words.TEXT_UTF_16) if _is_utf_16(head, encoding, whole=size == len(head)) else None
-    if not head or head.translate(None, _CONTROLS) != head or tail.translate(None, _CONTROLS) != tail:
+    if not head or any(_has_controls(piece) for piece in (head[:_GLANCE], head, tail)):
         return None
     if head.isascii() and tail.isascii():
         return Text()
     if _is_utf_8(head, cut_behind=size > len(head)) and _is_utf_8(tail, cut_before=size > len(tail)):
         return Text()
     return _old_encoding(head)
+
+
+def _has_controls(piece: bytes) -> bool:
+    return len(piece.translate(None, _CONTROLS)) < len(piece)
 
 
 def _is_utf_16(head: bytes, encoding: str, *, whole: bool) -> bool:

@@ -10,13 +10,13 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import FrameType
 from typing import BinaryIO
 
 from preservation.formats.bundles import SignatureBundle
-from preservation.formats.engine import Engine, build_engine, identify
-from preservation.formats.frames import answers_frame, framed, read_bundle, read_request
+from preservation.formats.engine import Engine, build_engine, identify, shipped_bundle
+from preservation.formats.frames import Told, answers_frame, framed, read_bundle, read_request
 from preservation.formats.identification import TOOL_ABSENT, TOOL_FAILED, Sample
 
 MEMORY_LIMIT = 1 << 30
@@ -71,10 +71,18 @@ def main(soft_seconds: float, hard_seconds: float) -> None:
         _answer_all(engine, samples, answers, soft_seconds, hard_seconds)
 
 
+def build() -> None:
+    """Write the bundle of what is shipped with FIDO to standard output."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # as above
+    answers.write(shipped_bundle().to_bytes())
+    answers.flush()
+
+
 def _answer_all(
     engine: Engine, samples: Iterable[Sample], answers: BinaryIO, soft_seconds: float, hard_seconds: float
 ) -> None:
-    ready: list[tuple[Mapping[str, object], float]] = []
+    ready: list[tuple[Told, float]] = []
     told = time.perf_counter()
     for sample in samples:
         before = time.perf_counter()
@@ -92,7 +100,7 @@ def _late(_number: int, _frame: FrameType | None) -> None:
     raise _LateError
 
 
-def _limited(engine: Engine, sample: Sample, soft_seconds: float, hard_seconds: float) -> dict[str, object]:
+def _limited(engine: Engine, sample: Sample, soft_seconds: float, hard_seconds: float) -> Told:
     signal.setitimer(signal.ITIMER_PROF, hard_seconds)
     try:
         signal.setitimer(signal.ITIMER_REAL, soft_seconds)
@@ -101,17 +109,17 @@ def _limited(engine: Engine, sample: Sample, soft_seconds: float, hard_seconds: 
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
     except _LateError:
-        return {"late": True}
+        return Told(late=True)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _answer(engine: Engine, sample: Sample) -> dict[str, object]:
+def _answer(engine: Engine, sample: Sample) -> Told:
     try:
         answer = identify(engine, sample)
     except Exception as error:  # noqa: BLE001  # a file that defeats the tool is a result, not an end
-        return {"failed": f"{TOOL_FAILED}: {type(error).__name__}"}
-    return {"formats": answer.formats, "warnings": answer.warnings}
+        return Told(failed=f"{TOOL_FAILED}: {type(error).__name__}")
+    return Told(answer.formats, answer.warnings)
 
 
 def _write(answers: BinaryIO, frame: bytes) -> None:

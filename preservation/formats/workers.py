@@ -32,6 +32,10 @@ IN_FLIGHT_FILES = 4096
 
 _BATCH_BYTES = 4 << 20
 _BATCH_FILES = 256
+_WORTH_ASKING_FILES = 64
+_LINGER = 0.01
+"""Seconds for which a thread waits for more than the first file."""
+
 _WORTH_A_WORKER_FILES = 256
 _WORTH_A_WORKER_BYTES = 8 << 20
 _MOST_CRASHES = 2
@@ -46,13 +50,11 @@ class _Order:
     """
 
     sample: Sample
+    weight: int
+    """Bytes that travel."""
     future: Future[Identification] = field(default_factory=Future)
     crashes: int = 0
     alone: bool = False
-
-    @property
-    def weight(self) -> int:
-        return sum(len(piece) for piece in self.sample.pieces())
 
 
 class WorkerPool:
@@ -80,8 +82,11 @@ class WorkerPool:
         self._load = bundle
         self._bundle: bytes | None = None
         self._loading = threading.Lock()
-        self._change = threading.Condition()
+        self._change = threading.RLock()
+        self._room = threading.Condition(self._change)
+        self._work = threading.Condition(self._change)
         self._queue: deque[_Order] = deque()
+        self._queued = 0
         self._bytes = 0
         self._files = 0
         self._threads: list[threading.Thread] = []
@@ -92,15 +97,17 @@ class WorkerPool:
 
     def submit(self, sample: Sample) -> Future[Identification]:
         """Ask about a file; waits while 64 MiB or 4,096 files are in flight. The answer is never an exception."""
-        order = _Order(sample)
+        order = _Order(sample, sum(map(len, sample.pieces())))
         order.future.set_running_or_notify_cancel()
-        with self._change:
-            self._change.wait_for(lambda: self._closed or self._has_room(order.weight))
+        with self._room:
+            self._room.wait_for(lambda: self._closed or self._has_room(order.weight))
             self._bytes += order.weight
             self._files += 1
             self._queue.append(order)
+            self._queued += order.weight
             self._hire()
-            self._change.notify_all()
+            if len(self._queue) == 1 or self._is_worth_asking():
+                self._work.notify()
         if self._closed or not self._threads:
             self._dismiss()
         return order.future
@@ -128,6 +135,7 @@ class WorkerPool:
                 if not self._queue:
                     return
                 order = self._queue.popleft()
+                self._queued -= order.weight
             self._settle([(order, Identification("failed", warnings=(reason,)))])
 
     def pids(self) -> tuple[int, ...]:
@@ -141,7 +149,8 @@ class WorkerPool:
             self._closed = True
             for worker in self._workers:
                 worker.kill()
-            self._change.notify_all()
+            self._room.notify_all()
+            self._work.notify_all()
         for thread in self._threads:
             thread.join()
         self._dismiss()
@@ -154,30 +163,42 @@ class WorkerPool:
     ) -> None:
         self.close()
 
+    def _is_worth_asking(self) -> bool:
+        return len(self._queue) >= _WORTH_ASKING_FILES or self._queued >= _BATCH_BYTES
+
     def _take(self) -> deque[_Order]:
-        """Wait for orders and take a fair share of them; nothing when the pool is closed."""
-        with self._change:
-            self._change.wait_for(lambda: self._closed or self._queue)
+        """Wait for orders and take a fair share of them; nothing when the pool is closed.
+
+        A little is waited for more: to be woken for each file costs the ingest beside it more than the file.
+        """
+        with self._work:
+            self._work.wait_for(lambda: self._closed or self._queue)
+            self._work.wait_for(lambda: self._closed or self._is_worth_asking(), timeout=_LINGER)
             batch: deque[_Order] = deque()
-            share = 0 if self._closed else min(_BATCH_FILES, -(-len(self._queue) // self._most_workers))
+            fair = max(_WORTH_ASKING_FILES, -(-len(self._queue) // self._most_workers))
+            share = 0 if self._closed else min(_BATCH_FILES, fair)
             weight = 0
             while self._queue and len(batch) < share and (not batch or weight + self._queue[0].weight <= _BATCH_BYTES):
                 batch.append(self._queue.popleft())
                 weight += batch[-1].weight
+            self._queued -= weight
+            if self._queue:
+                self._work.notify()
             return batch
 
     def _settle(self, answered: Sequence[tuple[_Order, Identification]]) -> None:
         with self._change:
             self._bytes -= sum(order.weight for order, _ in answered)
             self._files -= len(answered)
-            self._change.notify_all()
+            self._room.notify_all()
         for order, answer in answered:
             order.future.set_result(answer)
 
     def _serve(self) -> None:
         """The work of one thread, until the pool is closed."""
         worker: WorkerProcess | None = None
-        while batch := self._take():
+        while not self._closed:
+            batch = self._take()
             while batch:
                 worker = self._advance(worker, batch)
         self._end(worker)
