@@ -23,6 +23,7 @@ from preservation import attachment
 from preservation.attachment import StoreExistsError
 from preservation.packs import layout
 from preservation.replication import replicate
+from storage_backends.tape import claim
 from storage_backends.tape.cartridges import Cartridges
 
 
@@ -83,6 +84,26 @@ def test_two_pools_in_one_library_outlive_both_disks(tmp_path, monkeypatch):
         assert ({}, [], len(pack_rows(place))) == (again.failures, again.short, again.copied)
         report = audit(place)
         assert (seen(report)["expected"], []) == (seen(report)["verified"], open_findings(report))
+
+
+def test_one_drive_serves_two_pools_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(layout, "TARGET_SIZE", 300_000)
+    monkeypatch.setattr(claim, "IDLE", 0.05)
+    tgt = Tgt(tmp_path / "tgt", {f"VT000{number}L9": 64 for number in range(1, 5)})
+    with closing(tgt):
+        place = made(tmp_path)
+        for name in ("t1", "t2"):
+            url = tgt.url(tmp_path / name)
+            attachment.add(place.open(), name, url, site=f"vault {name}", cartridges=Cartridges(count=2))
+        package = submit_files(place, FILES).package
+        result = replicate(place.open(), nothing)
+        assert ({}, [], 2 * len(pack_rows(place))) == (result.failures, result.short, result.copied)
+        report = audit(place)
+        assert (seen(report)["expected"], []) == (seen(report)["verified"], open_findings(report))
+        for name in ("a", "b"):
+            shutil.rmtree(place.store(name))
+            attachment.detach(place.open(), name, lost=True)
+        assert EXPECTED == contents(place, package)
 
 
 def test_the_folder_beside_is_lost_and_made_anew_from_the_labels(tmp_path, monkeypatch):
