@@ -170,8 +170,9 @@ def _pattern(position: Position, expression: bytes) -> Pattern:
 def identify(engine: Engine, sample: Sample) -> Answer:
     """The formats of a file: what its members tell, else what its bytes tell, else what its extension suggests.
 
-    What a PDF says anywhere in its bytes makes its signature's answer more precise; text of which nothing else is known
-    than, perhaps, an extension of plain text is plain text. An empty file has no bytes to tell anything (some signatures match nothing at all; FIDO knows it).
+    What a PDF says anywhere in its bytes makes its signature's answer more precise. Text of which nothing else is known
+    than, perhaps, an extension of plain text is plain text. An empty file has no bytes to tell anything (a few
+    signatures match nothing at all; FIDO knows it).
     """
     notes = [words.EMPTY] if sample.size == 0 else []
     basis, found = _told_by_content(engine, sample, notes)
