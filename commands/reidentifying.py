@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from preservation.reviewing import Waiting
 
 MOVES_SHOWN = 50
+PUIDS_SHOWN = 3
 
 _REASONS = ("examined", "opened-with-software", "origin-known", "registry-checked", "other")
 
@@ -101,7 +102,12 @@ def _tell(run: "ReidentificationRow") -> None:
         **counts,
     )
     for was, now, count in moves_of(run)[:MOVES_SHOWN]:
-        say(marked("  {count} files moved from {was} to {now}"), count=number_text(count), was=was, now=now)
+        say(
+            marked("  {count} files moved from {was} to {now}"),
+            count=number_text(count),
+            was=_short(was),
+            now=_short(now),
+        )
     rest = len(run.moves) - MOVES_SHOWN
     if rest > 0:
         say(marked("  further moves: {count}; --json shows all"), count=number_text(rest))
@@ -109,6 +115,12 @@ def _tell(run: "ReidentificationRow") -> None:
         say(marked("Files of which no copy could be read now: {unreached}"), **counts)
     if run.conflicts:
         note(marked("Two tools disagree about {count} files: mocban formats review"), count=number_text(run.conflicts))
+
+
+def _short(answer: str) -> str:
+    """Return an answer of many PUIDs, as extensions give it, on little room; --json has all of them."""
+    puids = answer.split()
+    return answer if len(puids) <= PUIDS_SHOWN else f"{' '.join(puids[:PUIDS_SHOWN])} (+{len(puids) - PUIDS_SHOWN})"
 
 
 @command(

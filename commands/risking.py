@@ -28,6 +28,7 @@ ACTIONS = {
     "migrate": marked("migrate"),
     "extract": marked("take out what is inside"),
     "identify": marked("find out what it is"),
+    "judge": marked("judge it"),
 }
 STATES = {
     "none": marked("none"),

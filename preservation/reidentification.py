@@ -7,7 +7,7 @@ loses nothing that a store has.
 
 import os
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from preservation import parts
 from preservation.affected import Target, latest
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
-from preservation.catalog.formats import MOST_MOVES, ReidentificationRow
+from preservation.catalog.formats import OTHER_MOVES, ReidentificationRow
 from preservation.catalog.rows import PackageRow, VersionRow
 from preservation.evidence import push
 from preservation.formats.identification import ENDS, FormatIdentifier, Identification, Sample, extension_of
@@ -53,6 +53,9 @@ ROWS_AT_ONCE = 20_000
 LOOKED_AT_ONCE = 50_000
 TIME_AT_ONCE = timedelta(minutes=10)
 """A batch is recorded after so many rows, so many files, or so long."""
+
+MOVES_AT_ONCE = 200_000
+"""Characters of different moves that an event holds; the most of a record is 1 MiB."""
 
 REMEMBERED = 100_000
 """Contents whose answer is remembered, for the other files and versions that have them."""
@@ -155,10 +158,10 @@ def reidentify(
         with all_open(store_rows) as stores:
             with repository.reading() as view:
                 parts.fetch(repository, view, [store.backend for store in stores if store.backend is not None])
-            run = _opened(repository, target, again=again)
+            run, is_another = _opened(repository, target, again=again)
             if not run.closed:
                 until = repository.world.now() + budget if budget is not None else None
-                work = _Work(repository, target, identifier, told, stores, second, run.run, until)
+                work = _Work(repository, target, identifier, told, stores, second, run.run, until, is_another)
                 try:
                     _gone_through(work, run)
                     _closed(repository, run.run)
@@ -172,8 +175,11 @@ def reidentify(
     return found
 
 
-def _opened(repository: Repository, target: Target, *, again: bool) -> ReidentificationRow:
-    """Return the run that goes on, or the one that is done, or a new one; runs with other signatures end."""
+def _opened(repository: Repository, target: Target, *, again: bool) -> tuple[ReidentificationRow, bool]:
+    """Return the run that goes on, or the one that is done, or a new one; runs with other signatures end.
+
+    Beside it, whether these signatures were gone through with before: then it is to look at all files.
+    """
     with repository.deciding() as (view, append):
         known = list(rows.every(view, ReidentificationRow))
         going_on = next((row for row in known if not row.closed and row.bundle == target.bundle), None)
@@ -181,7 +187,7 @@ def _opened(repository: Repository, target: Target, *, again: bool) -> Reidentif
         events = [repository.event(EventType.REIDENTIFICATION_CLOSED, run=row.run, how="superseded") for row in others]
         done = next((row for row in known if row.bundle == target.bundle and row.outcome == "complete"), None)
         if going_on is None and done is not None and done is latest(known) and not again:
-            return done
+            return done, False
         run = going_on.run if going_on is not None else repository.new_id()
         if going_on is None:
             events.append(repository.event(EventType.REIDENTIFICATION_OPENED, run=run, bundle=target.bundle))
@@ -190,7 +196,7 @@ def _opened(repository: Repository, target: Target, *, again: bool) -> Reidentif
     with repository.reading() as view:
         row = rows.one(view, ReidentificationRow, run)
     assert row is not None
-    return row
+    return row, any(one.bundle == target.bundle and one.closed and one.run != run for one in known)
 
 
 def _closed(repository: Repository, run: str) -> None:
@@ -211,10 +217,20 @@ def _closed(repository: Repository, run: str) -> None:
                     failed=row.failed,
                     unreached=row.unreached,
                     conflicts=row.conflicts,
-                    moves=dict(row.moves),
+                    moves=_fitting(row.moves),
                 )
             ]
         )
+
+
+def _fitting(moves: Mapping[str, int]) -> dict[str, int]:
+    """Return the most frequent moves that fit into an event, the others counted together; batches have each."""
+    found: Counter[str] = Counter()
+    size = 0
+    for move, count in sorted(moves.items(), key=lambda one: (-one[1], one[0])):
+        size += len(move)
+        found[move if size < MOVES_AT_ONCE else OTHER_MOVES] += count
+    return dict(sorted(found.items()))
 
 
 def _gone_through(work: "_Work", run: ReidentificationRow) -> None:
@@ -257,6 +273,8 @@ class _Work:
     second: Second | None
     run: str
     until: datetime | None
+    everything: bool = False
+    """Also what was identified with these signatures already."""
     phase: str = ""
     at: VersionRow | None = None
     is_latest: bool = True
@@ -298,7 +316,7 @@ class _Work:
         before = later.newest(line)
         pending = _Pending(line, before)
         extension = extension_of(_name(line))
-        is_due = signatures_of(before.answer) != self.target.label
+        is_due = self.everything or signatures_of(before.answer) != self.target.label
         if is_due and self.target.affects(before.answer, extension) == (self.phase == PHASES[0]):
             pending.asked = self.known.get((line.blake3, tag_of(line)))
             if pending.asked is None:
@@ -332,7 +350,7 @@ class _Work:
         batch = self.batch
         now = self.repository.world.now()
         is_late = now - batch.began > TIME_AT_ONCE
-        is_full = batch.counts["looked"] >= LOOKED_AT_ONCE or len(batch.moves) >= MOST_MOVES // 2
+        is_full = batch.counts["looked"] >= LOOKED_AT_ONCE or sum(map(len, batch.moves)) >= MOVES_AT_ONCE
         if is_late or is_full or len(batch.rows) >= ROWS_AT_ONCE:
             self.record()
         if self.repository.world.stopping():
@@ -411,21 +429,6 @@ def _differs(before: Identification, answer: Identification) -> bool:
         return one.status, sorted((match.puid, match.basis) for match in one.formats), sorted(one.warnings)
 
     return said(before) != said(answer)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far the files are with a bundle: ``done`` if a run with it ended; ``run`` is the last one with it."""
-
-    run: ReidentificationRow | None
-    done: bool
-
-
-def standing(view: View, bundle: str) -> Standing:
-    """Return how far the files are with the signatures ``bundle``."""
-    known = [row for row in rows.every(view, ReidentificationRow) if row.bundle == bundle]
-    run = latest(known)
-    return Standing(run, run is not None and bool(run.closed) and run.outcome != "superseded")
 
 
 def moves_of(run: ReidentificationRow) -> list[tuple[str, str, int]]:

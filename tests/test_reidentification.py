@@ -20,7 +20,7 @@ from preservation.ledger.events import EventType
 from preservation.manifest import FileLine
 from preservation.parts import PartMissingError
 from preservation.rebuilding import rebuild_from
-from preservation.reidentification import moves_of, reidentify, standing
+from preservation.reidentification import moves_of, reidentify
 from preservation.repository import Repository
 from preservation.stopping import StoppedError
 from preservation.stores import all_open, attached
@@ -147,7 +147,21 @@ def test_a_run_that_has_ended_is_not_done_again_unless_it_is_asked_for(place):
     assert run == again(place, identifier=identifier)
     assert [] == identifier.asked
     assert size == place.open().ledger.size
-    assert run.run != again(place, again=True).run
+    more = again(place, again=True, identifier=identifier)
+    assert run.run != more.run
+    assert ["OLD"] == identifier.asked
+    assert (1, 0) == (more.looked, more.moved)
+
+
+def test_more_kinds_of_moves_than_an_event_can_hold_are_counted_and_not_refused(place, monkeypatch):
+    many = {f"W{number}": f"fmt/{number}" for number in range(40)}
+    first(place, {f"{word}.bin": f"{word} x".encode() for word in many})
+    monkeypatch.setattr("preservation.reidentification.MOVES_AT_ONCE", 100)
+    run = again(place, many)
+    assert 40 == len(moves_of(run))
+    closing = [one for one in place.open().ledger.records() if one.event.type == EventType.REIDENTIFICATION_CLOSED]
+    assert 40 == sum(closing[-1].event.detail["moves"].values())
+    assert "other -> other" in closing[-1].event.detail["moves"]
 
 
 def test_a_run_of_little_time_at_once_comes_to_its_end(place):
@@ -237,8 +251,6 @@ def test_signatures_that_come_in_between_end_the_run_before(place):
     run = again(place, identifier=third, target=Target("c" * 64, "signatures 3"))
     with place.open().reading() as view:
         assert {"superseded", "complete"} == {row.outcome for row in rows.every(view, ReidentificationRow)}
-        assert standing(view, "c" * 64).done
-        assert not standing(view, "b" * 64).done
     assert "c" * 64 == run.bundle
 
 

@@ -31,6 +31,8 @@ class Action(StrEnum):
     """What is inside is to be taken out."""
     IDENTIFY = "identify"
     """What it is must be found out first."""
+    JUDGE = "judge"
+    """Nobody has said yet what is to be thought of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,9 +150,10 @@ def _judged(
             unjudged = policy.facts[UNJUDGED]
             scores[POLICY_SOURCE] = unjudged.floor
             found.evidence.append(Evidence(UNJUDGED, unjudged.points, POLICY_SOURCE, policy.version))
+            found.action = Action.JUDGE
         else:  # no format but a state of ignorance, which the facts of the files speak of
             scores[POLICY_SOURCE] = max(policy.moderate, policy.base)
-        found.action = Action.IDENTIFY
+            found.action = Action.IDENTIFY
     if len({policy.level(score) for score in scores.values()}) > 1:
         found.flags.append("sources-differ")
     found.base = found.score = max(scores.values())
