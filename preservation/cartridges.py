@@ -256,9 +256,7 @@ class _Noticed:
 
     def _of(self, row: CartridgeRow, noted: Noted, state: str) -> Iterator[Event]:
         repository, store, barcode, conditions = self.repository, self.store, row.barcode, set(noted.conditions)
-        if row.place == SHELF and noted.loads:  # somebody brought it back, and its label was right
-            yield moved_event(repository, store, barcode, LIBRARY)
-        elif row.place == SHELF:
+        if row.place == SHELF:
             conditions.clear()
             asks = self.purpose is not Purpose.AUDIT  # which asks for copies, not for what else it looks at
             if asks and Condition.AWAY in noted.conditions and self.purpose not in row.requested:

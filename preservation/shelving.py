@@ -133,7 +133,7 @@ def _named(repository: Repository, barcode: str, store: str) -> Iterator[tuple[K
 
 
 def load(repository: Repository, barcode: str, *, store: str = "") -> Label:
-    """Bring a cartridge into the drive, compare its label, record that, and return it.
+    """Bring a cartridge into the drive, compare its label, record that, and return it; one on a shelf is back then.
 
     Raises:
         CartridgeAwayError, DuplicateBarcodeError, WrongCartridgeError, NoLabelError, TapeError: as it is; recorded too.
@@ -141,9 +141,12 @@ def load(repository: Repository, barcode: str, *, store: str = "") -> Label:
     with _named(repository, barcode, store) as (found, pool):
         try:
             with pool.library.using():
-                return pool.library.mount(barcode)
+                label = pool.library.mount(barcode)
         finally:
             note(repository, [found.store], Purpose.AUDIT)
+        if found.row.place == SHELF:
+            repository.record([moved_event(repository, found.store, barcode, LIBRARY)])
+    return label
 
 
 def eject(repository: Repository, *, store: str = "") -> list[str]:

@@ -158,7 +158,7 @@ class TapeBackend:
             if not self.stat(key).generation.startswith(STAGED):
                 there = set(self.home.library.barcodes()) if there is None else there
                 found = self._found(key)
-                if found.barcode not in there:
+                if found.barcode not in there or found.barcode in self.shelved:  # a person is about to take it, perhaps
                     self.home.library.note(found.barcode, Condition.AWAY)
                     kind = CartridgeShelvedError if found.barcode in self.shelved else CartridgeAwayError
                     raise kind(place=self.place, barcode=found.barcode)
@@ -219,7 +219,8 @@ class TapeBackend:
         if next(self.staged(), None) is None:
             return
         with self._lock, self.home.library.using():
-            Writer(self.home.library, self.for_writing(), self._staging, self.place, prove, self.withheld).flush()
+            away = self.withheld | self.shelved
+            Writer(self.home.library, self.for_writing(), self._staging, self.place, prove, away).flush()
 
     @property
     def library(self) -> Library:
