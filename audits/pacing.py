@@ -26,6 +26,7 @@ from audits.deadlines import (
 )
 from audits.findings import Code, Finding
 from audits.heartbeat import Failure, Heartbeat, read_heartbeat
+from audits.intervals import RATE, shortest_interval
 from audits.pauses import Pause, longest_of, pauses
 from audits.policies import StorePolicy, fonds_policy, longest_age, store_policy, unknown_names
 from audits.timeline import Timeline, jump_behind, timeline
@@ -62,7 +63,8 @@ class StoreStanding:
     ``late`` copies are older than three quarters of their longest age, ``overdue`` ones than all of it (they are not
     among the late); ``due`` ones are those whose turn has come. ``forecast`` is when (ISO 8601 UTC) a copy will be
     overdue if all goes on as it does; None if none will. ``bytes_per_second`` is the slowest rate that meets all
-    deadlines, over the time in which the store may be read.
+    deadlines, over the time in which the store may be read. Of a store on tape, ``cartridges`` have copies, and
+    ``shortest_interval_days`` is how often its one drive can read them all at best in the hours that it has.
     """
 
     store: str
@@ -82,6 +84,8 @@ class StoreStanding:
     growth_bytes_per_second: int = 0
     capacity_bytes_per_second: int | None = None
     paused_until: str | None = None
+    cartridges: int = 0
+    shortest_interval_days: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +116,9 @@ def standing(repository: Repository) -> Standing:
         line = timeline(repository, view)
         found_pauses = pauses(repository, view)
         stores = stores_now(repository, view, heartbeat)
+        tapes = _cartridges(view, [one.row for one in stores])
         codes = {row.code for row in rows.every(view, FondsRow)}
-    found = [_store(one, line, found_pauses) for one in stores]
+    found = [_on_tape(_store(one, line, found_pauses), one, tapes.get(one.row.store, 0)) for one in stores]
     silence = heartbeat.silence(now)
     stopped = silence.total_seconds() / DAY if silence is not None else None
     if not heartbeat.alive:
@@ -179,6 +184,23 @@ def _store(one: StoreCopies, line: Timeline, found_pauses: Sequence[Pause]) -> S
         capacity_bytes_per_second=round(one.at.capacity) if one.at.capacity < math.inf else None,
         paused_until=_iso(line.clock + paused) if paused else None,
     )
+
+
+def _cartridges(view: View, store_rows: Sequence[StoreRow]) -> dict[str, int]:
+    """Return how many cartridges of each store on tape have copies: a generation begins with the cartridge's number."""
+    found: dict[str, set[str]] = {row.store: set() for row in store_rows if row.medium == "tape"}
+    for copy in rows.every(view, CopyRow) if found else ():
+        if copy.store in found:
+            found[copy.store].add(copy.generation.partition("-")[0])
+    return {store: len(numbers) for store, numbers in found.items()}
+
+
+def _on_tape(standing: StoreStanding, one: StoreCopies, cartridges: int) -> StoreStanding:
+    if not cartridges:
+        return standing
+    rate = min(one.at.capacity, RATE)
+    best = shortest_interval(standing.bytes, cartridges, drives=1, share=one.at.windows.share, rate=rate)
+    return dataclasses.replace(standing, cartridges=cartridges, shortest_interval_days=best)
 
 
 def _iso(seconds: float) -> str:

@@ -277,6 +277,13 @@ def _tell_standing(found: "Standing") -> None:
             limit=f"{one.max_age_days:.0f}",
             rate=size_text(one.bytes_per_second),
         )
+        if one.shortest_interval_days is not None:
+            say(
+                marked("{store}: its drive can read all {cartridges} cartridges once in {days} days at best"),
+                store=one.name,
+                cartridges=number_text(one.cartridges),
+                days=f"{one.shortest_interval_days:.2f}",
+            )
     names = {one.store: one.name for one in found.stores}
     for pause in found.pauses:
         name = names.get(pause.store, pause.store) or marked("all stores")
