@@ -47,7 +47,7 @@ _SETTINGS = """<?xml version="1.0" encoding="UTF-8"?>
 """Macros off, nothing loaded from elsewhere, OpenDocument 1.2 (ISO/IEC 26300:2015) written."""
 
 _EXTRA, _EXTRA_LAID_OUT, _EXTRA_PAGE = 0.02, 0.10, 40
-"""How many words may come to those of the source: a share of them, and on each page heads, feet and numbers of items."""
+"""How many words may come to those of the source: a share, and on each page heads, feet and numbers of items."""
 
 
 def _pathway(kind: str, puids: Sequence[str], form: str, target: str, checks: Sequence[str]) -> Pathway:

@@ -2,9 +2,7 @@
 
 import importlib
 import json
-import sys
 from collections.abc import Sequence
-from typing import BinaryIO
 
 
 class TaskRefusedError(Exception):
@@ -12,13 +10,12 @@ class TaskRefusedError(Exception):
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Do `module.verb` with its arguments and write what it answers to standard output."""
+    """Do `module.verb` with its arguments and write what it answers to descriptor 1."""
     module, _, verb = arguments[0].partition(".")
     task = getattr(importlib.import_module(f"preservation.migration.tasks.{module}"), verb)
     try:
         found = task(*arguments[1:])
     except TaskRefusedError as error:
         found = {"refused": str(error)}
-    output: BinaryIO = sys.stdout.buffer
-    output.write(json.dumps(found).encode())
-    output.flush()
+    with open(1, "wb", closefd=False) as output:
+        output.write(json.dumps(found).encode())
