@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from preservation.formats.files import FileAnswer
     from preservation.formats.shelf import About
 
+MOST_WORKERS = 16
+"""Processes that identify at once; each may take a gigabyte."""
+
 containers_option = click.option(
     "--containers",
     "containers_path",
@@ -59,7 +62,7 @@ def formats_identify_command(
         raise click.UsageError(_("--containers needs --signatures FILE."))
     bundle, content, tool = _bundle_in_use(call, droid, containers_path)
     missed = 0
-    for found in identify_files(paths, content, processors()):
+    for found in identify_files(paths, content, min(processors(), MOST_WORKERS)):
         missed += found.answer.status == "failed"
         if as_json:
             write(dumped(_as_json(found, tool, bundle)))
