@@ -23,7 +23,7 @@ IN_MEMORY := $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host
 
-.PHONY: help setup demo test check format lint types imports house bench bench-ledger bench-formats test-damage test-crash test-tamper \
+.PHONY: help setup demo test check format lint types imports house bench bench-ledger bench-tape bench-formats test-damage test-crash test-tamper \
 	test-corpora test-slow test-pathways test-tape-vm changelog lock clean
 
 help: ## list these targets
@@ -72,6 +72,10 @@ bench-ledger: $(READY) ## ten million events: verified, asked, kept (long)
 
 bench-formats: $(READY) ## identification against FIDO's own API and libmagic on the real test data
 	$(BIN)/python benchmarks/formats.py
+
+bench-tape: $(READY) ## image cartridges against dd; a model of recalls on LTO-9
+	$(BIN)/python benchmarks/tape_stream.py
+	$(BIN)/python benchmarks/tape_recall.py
 
 test-damage: $(READY) ## every byte of every copy damaged in turn (long)
 	$(IN_MEMORY) $(PYTEST) $(PARALLEL) -m damage

@@ -3,8 +3,8 @@
 usage: python benchmarks/tape_recall.py [--seed N] [CASE ...]
 
 Cases: recall (1,000 random objects from 20 cartridges: planned, as they were asked for, and a lower bound), mixed
-(requests to the whole archive for ten days, two drives), write (what staging is worth), audit (how often all cartridges can be
-read). Nothing is measured: all times are the model's.
+(requests to the whole archive for ten days, two drives), write (what staging is worth), audit (how often all
+cartridges can be read). Nothing is measured: all times are the model's.
 
 The model. A cartridge of 18 TB has 280 wraps, every second one of which runs back (CERN, eoscta.docs.cern.ch/lto/scsi);
 a wrap is passed at 400 MB/s of data. Winding takes 124 s over the whole length (twice the 62 s of an average rewind);
@@ -171,8 +171,8 @@ def mixed(seed: int) -> list[str]:
     chance = random.Random(seed)
     asked = []
     for day in range(10):
-        for count in [1] * 1_500 + [500] * 4:
-            asked.append((day * DAY + chance.random() * DAY, chance.randrange(OBJECTS - count), count))
+        counts = [1] * 1_500 + [500] * 4
+        asked += [((day + chance.random()) * DAY, chance.randrange(OBJECTS - count), count) for count in counts]
     requests = []
     for number, (time, first, count) in enumerate(sorted(asked)):
         for one in range(first, first + count):

@@ -27,7 +27,7 @@ from storage_backends.tape.recall import Request, Spot, Sweep, passed_in_order, 
 WINDOW = 32 << 30
 """Bytes that are fetched at a time (32 GiB), or a quarter of the free space if that is less."""
 
-OBJECTS = 100_000
+OBJECTS = 50_000
 """Objects that are looked up at a time."""
 
 

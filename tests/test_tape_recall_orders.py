@@ -105,6 +105,19 @@ def test_objects_are_fetched_window_by_window(filled, tmp_path, monkeypatch, win
     assert FILES["thư mục/tờ trình.txt"] == (tmp_path / "out" / "thư mục/tờ trình.txt").read_bytes()
 
 
+def test_a_drive_that_tells_its_wraps_is_given_its_order(filled, tmp_path, watched, monkeypatch):
+    place, package = filled
+    on_tape_only(place)
+    monkeypatch.setattr(ImageDrive, "wraps", lambda _drive: (4, 6, 1000), raising=False)
+    reads, _ = watched
+    reads.clear()
+
+    export(place.open(), package, str(tmp_path / "out"))
+
+    for name, data in FILES.items():
+        assert data is None or data == (tmp_path / "out" / name).read_bytes()
+
+
 def test_what_a_disk_has_is_not_asked_of_the_tape(filled, tmp_path, watched):
     place, package = filled
     reads, mounts = watched
