@@ -36,6 +36,8 @@ from storage_backends.tape.sg import SgUnit
 DRIVES = Path("/sys/class/scsi_tape")
 GENERIC = Path("/sys/class/scsi_generic")
 TGT, ISTGT, STRICT = "TEST", "QUANTUM", "Linux"
+CHANGER = "8"
+"""The peripheral device type of a changer (SPC-4)."""
 DRIVE, SLOT = 1, 1001
 """Where VT0001L9 is; a cleaning cartridge comes before it."""
 TARGET = Path("/mnt/targets/tgt")
@@ -52,7 +54,7 @@ def device(vendor):
 
 def changer_device():
     kinds = {(path / "device/type").read_text().strip(): path.name for path in GENERIC.iterdir()}
-    return f"/dev/{kinds[str(scsi.CHANGER)]}"
+    return f"/dev/{kinds[CHANGER]}"
 
 
 def changer():
