@@ -58,16 +58,22 @@ def limits_of(seconds: float) -> "Limits":
 @command(
     "migrate pathways",
     details=_("From which formats into which, with which program in which version, or which programs are missing."),
-    examples=("mocban migrate pathways",),
+    examples=("mocban migrate pathways", "mocban migrate pathways tcvn3-utf8 --json"),
 )
+@click.argument("names", metavar="[PATHWAY]...", nargs=-1)
 @unisolated_option
 @json_option
-def migrate_pathways_command(*, unisolated: bool, as_json: bool) -> None:
+def migrate_pathways_command(names: tuple[str, ...], *, unisolated: bool, as_json: bool) -> None:
     """List the pathways."""
-    from preservation.migration.pathway import available, pathways, sandbox  # noqa: PLC0415 - help does without it
+    from preservation.migration.errors import NoSuchPathwayError  # noqa: PLC0415 - help does without it
+    from preservation.migration.pathway import available, pathways, sandbox  # noqa: PLC0415 - the same
 
+    known = pathways()
+    for name in names:
+        if name not in {one.id for one in known}:
+            raise NoSuchPathwayError(pathway=name)
     place = sandbox(unisolated=unisolated)
-    found = [(one, available(one, place)) for one in pathways()]
+    found = [(one, available(one, place)) for one in known if not names or one.id in names]
     if as_json:
         write_json_list(
             {

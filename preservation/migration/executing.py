@@ -22,6 +22,7 @@ from preservation.catalog.plans import MigratedRow, PlanRow, PlanState
 from preservation.catalog.rows import FondsRow, VersionRow
 from preservation.evidence import push
 from preservation.formats.identification import FormatIdentifier
+from preservation.housekeeping import clean
 from preservation.identifications import Layers
 from preservation.ledger.events import EventType, Outcome
 from preservation.migration.affected import Affected, InPackage, SetSum, bases, in_package
@@ -121,6 +122,7 @@ def execute(
             _migrate(running, package, digest)
         row = _end(running)
         shutil.rmtree(folder, ignore_errors=True)
+        clean(repository)
     return _executed(row, under_replicated=running.under_replicated, failures=running.failures)
 
 

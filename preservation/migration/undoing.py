@@ -12,6 +12,7 @@ from preservation.catalog.plans import MigratedRow, PlanState
 from preservation.catalog.rows import VersionRow
 from preservation.evidence import push
 from preservation.formats.identification import NoIdentification
+from preservation.housekeeping import clean
 from preservation.ledger.events import EventType
 from preservation.manifest import FileLine
 from preservation.migration.executing import new_version, working
@@ -78,6 +79,7 @@ def undo(repository: Repository, plan: str) -> Undone:
                 abandon(repository, session.session)
         _end(repository, row.plan, row.fonds, result)
         shutil.rmtree(folder, ignore_errors=True)
+        clean(repository)
     return result
 
 
