@@ -34,7 +34,6 @@ def fixed(key, asc=0, ascq=0, *, bits=0, information=None, deferred=False):
         (scsi.write_filemarks(1, immediate=True), "10 01 00 00 01 00"),
         (scsi.write_filemarks(0, immediate=False), "10 00 00 00 00 00"),
         (scsi.space(scsi.FILEMARKS, -2), "11 01 ff ff fe 00"),
-        (scsi.space(scsi.END_OF_DATA), "11 03 00 00 00 00"),
         (scsi.locate(7), "2b 00 00 00 00 00 07 00 00 00"),
         (scsi.locate(1 << 32), "92 00 00 00 00 00 00 01 00 00 00 00 00 00 00 00"),
         (scsi.inquiry(), "12 00 00 00 ff 00"),
@@ -126,6 +125,5 @@ def test_nothing_that_a_unit_sends_can_do_more_than_mislead(data):
     scsi.position_of(data)
     scsi.longest_record_of(data)
     scsi.is_protected(data)
-    scsi.unit_of(data)
     scsi.serial_of(data)
     assert len(scsi.elements_of(data)) <= len(data)

@@ -53,7 +53,6 @@ class Key(IntEnum):
     COMPLETED = 15
 
 
-INVALID_OPCODE = (0x20, 0x00)
 NO_MORE_DATA = (0x00, 0x05)
 """End of data detected: some drives say it with a blank check, some without."""
 END_OF_MEDIUM = (0x00, 0x02)
@@ -113,14 +112,13 @@ class Transport(Protocol):
 TEST_UNIT_READY = bytes(6)
 REWIND = bytes((0x01, 0, 0, 0, 0, 0))
 READ_BLOCK_LIMITS = bytes((0x05, 0, 0, 0, 0, 0))
-LOAD = bytes((0x1B, 0, 0, 0, 1, 0))
 UNLOAD = bytes((0x1B, 0, 0, 0, 0, 0))
 READ_POSITION = bytes((0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0))
 """The short form; the long one is garbage on more than one drive."""
 
 BLOCK_LIMITS_BYTES, POSITION_BYTES = 6, 20
 
-BLOCKS, FILEMARKS, END_OF_DATA = 0, 1, 3
+BLOCKS, FILEMARKS = 0, 1
 """What ``space`` counts."""
 
 
@@ -149,7 +147,7 @@ def write_filemarks(count: int, *, immediate: bool) -> bytes:
     return bytes((0x10, immediate)) + count.to_bytes(3, "big") + b"\0"
 
 
-def space(kind: int, count: int = 0) -> bytes:
+def space(kind: int, count: int) -> bytes:
     """SPACE(6), forward or (a negative count) back."""
     return bytes((0x11, kind)) + (count % _THREE_BYTES).to_bytes(3, "big") + b"\0"
 
@@ -243,26 +241,6 @@ def is_protected(data: bytes) -> bool:
     return len(data) > 2 and bool(data[2] & 0x80)
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """What INQUIRY says of a unit. ``kind`` is the peripheral device type."""
-
-    kind: int
-    vendor: str
-    product: str
-    revision: str
-
-
-TAPE, CHANGER = 0x01, 0x08
-"""Peripheral device types."""
-
-
-def unit_of(data: bytes) -> Unit:
-    """Return what standard INQUIRY data says."""
-    kind = data[0] & 0x1F if data else 0x1F
-    return Unit(kind, _text(data[8:16]), _text(data[16:32]), _text(data[32:36]))
-
-
 def serial_of(data: bytes) -> str:
     """Return the serial number of vital product data page 80h."""
     return _text(data[4 : 4 + data[3]]) if len(data) > 4 and data[1] == 0x80 else ""
@@ -279,10 +257,7 @@ class ElementStatus:
     kind: ElementKind
     full: bool
     barcode: str = ""
-    source: int | None = None
-    """The slot that the cartridge came from."""
     identity: str = ""
-    accessible: bool = True
 
 
 def elements_of(data: bytes) -> list[ElementStatus]:
@@ -303,7 +278,7 @@ def elements_of(data: bytes) -> list[ElementStatus]:
 
 def _element(raw: bytes, kind: ElementKind, flags: int) -> ElementStatus:
     at, barcode = 12, ""
-    if flags & 0x80:  # primary volume tag: 32 characters, of which the last are a sequence number
+    if flags & 0x80:  # primary volume tag: 32 characters, then a sequence number
         barcode, at = _text(raw[at : at + 32]), at + 36
     if flags & 0x40:  # alternate volume tag
         at += 36
@@ -314,9 +289,7 @@ def _element(raw: bytes, kind: ElementKind, flags: int) -> ElementStatus:
         kind=kind,
         full=full,
         barcode=barcode if full else "",
-        source=int.from_bytes(raw[10:12], "big") if full and raw[9] & 0x80 else None,
         identity=identity,
-        accessible=bool(raw[2] & 0x08) or kind == ElementKind.ARM,
     )
 
 
@@ -359,9 +332,3 @@ def _refusal(sense: Sense, name: str, block: int | str) -> TapeError:
         Key.ILLEGAL_REQUEST: UnsupportedError,
     }
     return kinds.get(sense.key, TapeError)(place=name, reason=str(sense))
-
-
-def is_unknown_command(answer: Answer) -> bool:
-    """Tell whether the unit has no such command: how a capability is probed."""
-    sense = answer.sense
-    return sense is not None and sense.key == Key.ILLEGAL_REQUEST and sense.code == INVALID_OPCODE
