@@ -1,9 +1,12 @@
 """Whatever a tool does instead of its work, nothing of it is accepted and nothing of it stays."""
 
+from pathlib import Path
+
 import pytest
 from pathways_support import converted, film, needs_all_of, of_tool, paper_pdf, pathway, pathways, picture_tiff, tool
 
 from preservation.migration.pathway import available, sandbox
+from preservation.migration.tools import TOOLS
 
 PATHWAYS = [one.id for one in pathways() if one.tool]
 OUTPUTS = '''
@@ -92,6 +95,14 @@ def test_a_pathway_whose_tool_is_missing_or_broken_says_so(tmp_path):
     assert (missing.ready, "vips" in missing.missing, "identify" in missing.missing) == (False, True, True)
     tools = tool(tmp_path, "vips", "sys.exit(1)")
     assert available(pathway("tiff-png"), sandbox(f"{tools}:/usr/bin:/bin")).missing == ("vips",)
+
+
+def test_every_pathway_and_every_package_is_documented():
+    page = (Path(__file__).parents[1] / "docs" / "pathways.md").read_text()
+    listed = page.partition("## What is refused")[0]
+    assert [] == [one.id for one in pathways() if f"`{one.id}`" not in listed]
+    packages = {TOOLS[name].package for one in pathways() for name in (*([one.tool] if one.tool else []), *one.needs)}
+    assert [] == sorted(package for package in packages if package not in page.partition("## Where tools run")[2])
 
 
 def test_every_pathway_is_whole():

@@ -152,7 +152,7 @@ def run(argv: Sequence[str], folder: str, place: Sandbox, limits: Limits) -> Out
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
     }
-    with tempfile.TemporaryFile() as printed:
+    with tempfile.TemporaryFile(dir=folder) as printed:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -162,14 +162,16 @@ def run(argv: Sequence[str], folder: str, place: Sandbox, limits: Limits) -> Out
             env=environment,
             start_new_session=True,
         )
-        late = False
+        late = True
         try:
             process.wait(limits.seconds)
+            late = False
         except subprocess.TimeoutExpired:
-            late = True
+            pass
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            if late or place.kind != "bubblewrap":  # which ends what is left when its first process does
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         printed.seek(0)
         output = printed.read(OUTPUT_LIMIT + 1)
@@ -216,14 +218,18 @@ def _own(program: str) -> str:
 
 def _beyond(search: str) -> list[str]:
     """The folders of the search path that are not part of the system."""
-    return [path for path in search.split(":") if path and not path.startswith(tuple(f"{one}/" for one in _SYSTEM))]
+    system = tuple(f"{one}/" for one in _SYSTEM)
+    return [path for path in search.split(":") if path and not f"{path}/".startswith(system)]
 
 
 def _python() -> list[str]:
     """What our own conversions need: the interpreter, its libraries, our packages, and not what lies beside them."""
     here = package_root()
     ours = [os.path.join(here, name) for name in ("preservation", "storage_backends")]
-    libraries = [path for path in sys.path if os.path.isabs(path) and path != here and os.path.exists(path)]
+    alone = os.path.basename(here) not in {"site-packages", "dist-packages"}
+    libraries = [
+        path for path in sys.path if os.path.isabs(path) and os.path.exists(path) and not (alone and path == here)
+    ]
     return [*{sys.prefix: None, sys.base_prefix: None}, *libraries, *ours]
 
 
