@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.corpora, pytest.mark.slow]
 
 @pytest.fixture
 def roomy_cache(monkeypatch):
-    """FIDO has Python compile every expression again for each file if they do not fit its cache."""
+    """FIDO has Python compile every expression anew for each file if its cache is small; loading FIDO shrinks it."""
+    real_fido(("format_extensions.xml",))
     monkeypatch.setattr(re, "_MAXCACHE", 20_000)
 
 
@@ -61,7 +62,7 @@ def test_the_index_tells_thousands_of_mutants_as_fido_does(roomy_cache):
     found = ((number, content) for number, content in enumerate(mutants(contents, MUTANTS)))
     count, identified, different = differing(shared_engine(), real_fido(), found)
     assert different == []
-    assert (count, identified > MUTANTS // 3) == (MUTANTS, True)
+    assert (count, identified > MUTANTS // 10) == (MUTANTS, True)
 
 
 def test_the_index_tells_files_by_a_newer_release_as_fido_does(roomy_cache, tmp_path):
