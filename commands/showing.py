@@ -267,8 +267,8 @@ def _tell_standing(found: "Standing") -> None:
     for one in found.stores:
         say(
             marked(
-                "{store}: verified {median} days ago in the median, {p95} at 95 %, {oldest} at most, {limit} allowed; "
-                "to be read: {rate} a second"
+                "{store}: days since a copy was written or last verified: {median} in the median, {p95} at 95 %, "
+                "{oldest} at most, {limit} allowed; to be read: {rate} a second"
             ),
             store=one.name,
             median=f"{one.median_age_days:.0f}",
