@@ -45,8 +45,8 @@ PROGRAMS = {
 }
 """What must be installed, and the Debian package that it comes with."""
 
-SECONDS = 900
-"""After which the guest is ended: it emulates a processor, and needs a minute or two."""
+SECONDS = 1800
+"""After which the guest is ended: it emulates a processor, and needs some minutes; nine on a busy machine."""
 
 HIDDEN = (Path("/mnt"), Path("/run"))
 """Where the guest has folders of its own, so that nothing of this machine can be used from there."""
