@@ -234,7 +234,7 @@ def test_serve_once_does_what_is_due(tmp_path):
     said = made("serve", "--once", "--json")
     assert said.status == 0
     done = [json.loads(line) for line in said.out.splitlines()]
-    assert ["audit", "sweep", "evidence", "deadlines"] == [one["work"] for one in done]
+    assert ["audit", "sweep", "evidence", "deadlines", "formats"] == [one["work"] for one in done]
     assert {0} == {one["open"] for one in done}
     assert "" == made("serve", "--once", "--json").out
 

@@ -12,6 +12,8 @@ from backend_faulty import Fault, FaultyBackend
 from cli_support import Archive, archive, damage
 from formats_support import PDF
 from repository_support import FONDS, Clock, Place, submit_files
+from tape_care_support import FIRST_PACK, SECOND_PACK, configured, ruin
+from tape_support import images, settings
 
 from audits.findings import CAUSES, MEANING, NEXT, NEXT_WITHOUT_STORE, Code, Finding, next_command
 from commands.entries import ENTRIES
@@ -270,8 +272,68 @@ def directory_out_of_a_backup(kept):
     (kept.folder / "t1" / "directory.sqlite").write_bytes(older)
 
 
+def on_tape(kept):
+    """Bring what is kept to the first of two cartridges, and return both."""
+    url = f"tape+image://{kept.folder / 't1'}"
+    assert kept("store", "add", "t1", url, "--site", "vault", "--cartridges", "2", "--capacity", "16M").status == 0
+    assert kept("replicate").status == 0
+    return images(kept.folder / "t1")
+
+
+def another_in_its_place(kept):
+    one, two = on_tape(kept)
+    one.rename(kept.folder / one.name)
+    shutil.copy(two, one)
+
+
+def taken_out_without_a_word(kept):
+    one, _ = on_tape(kept)
+    one.rename(kept.folder / one.name)
+
+
+def brought_back(kept):
+    (image,) = kept.folder.glob("*.tap")
+    image.rename(kept.folder / "t1" / image.name)
+
+
+def taken_to_a_shelf(kept):
+    one, _ = on_tape(kept)
+    assert kept("tape", "export", one.stem, "--location", "A-12").status == 0
+
+
+def write_protected(kept):
+    one, _ = on_tape(kept)
+    settings(one, write_protected=True)
+    kept.ingest({"more.txt": b"more"}, name="more")
+    assert kept("replicate").status == 0
+
+
+def failing_twice(kept):
+    one, _ = on_tape(kept)
+    kept.ingest({"more.txt": b"more"}, name="more")
+    assert kept("replicate").status == 0
+    ruin(one, FIRST_PACK)
+    assert kept("audit").status == 0
+    ruin(one, SECOND_PACK)
+
+
+def lives(years, warned):
+    def happen(kept):
+        on_tape(kept)
+        configured(kept, ("life_years = 10", f"life_years = {years}"), ("warn_days = 545", f"warn_days = {warned}"))
+
+    return happen
+
+
 SITUATIONS = {
     Code.CARTRIDGE_DIFFERS: [Situation(directory_out_of_a_backup)],
+    Code.CARTRIDGE_WRONG: [Situation(another_in_its_place, person=brought_back)],
+    Code.CARTRIDGE_MISSING: [Situation(taken_out_without_a_word, person=brought_back)],
+    Code.CARTRIDGE_OFFLINE: [Situation(taken_to_a_shelf, heals=False)],
+    Code.CARTRIDGE_PROTECTED: [Situation(write_protected, heals=False)],
+    Code.CARTRIDGE_FAILING: [Situation(failing_twice, look=("audit",))],
+    Code.CARTRIDGE_AGEING: [Situation(lives(2, 800), heals=False)],
+    Code.CARTRIDGE_OVERDUE: [Situation(lives(1, 365), heals=False)],
     Code.COPY_DAMAGED: [Situation(damaged)],
     Code.COPY_MISSING: [
         Situation(deleted),
