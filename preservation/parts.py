@@ -44,6 +44,8 @@ Value = str | int | float | bool | None
 Columns = Sequence[tuple[str, type]]
 """Names and types (``str``, ``int``, ``float``, ``bool``); any value may be None."""
 
+_UNNAMED_SECONDS = 86_400.0
+
 _KEY = re.compile(r"ledger/parts/[0-9a-f]{64}\.parquet")
 
 
@@ -296,9 +298,23 @@ def fetch(repository: Repository, view: View, backends: Sequence[StorageBackend]
     return fetched
 
 
-def missing(repository: Repository, view: View) -> list[str]:
-    """Return the digests of the parts that the ledger names and that are not here as they should be."""
-    return [row.blake3 for row in rows.every(view, PartRow) if not is_here(repository.sidecars, row.blake3)]
+def clear_unnamed(repository: Repository, view: View) -> int:
+    """Remove what a process left that was killed before its event; return how many files that were.
+
+    Only what is a day old: somebody may be about to name the others.
+    """
+    folder = repository.sidecars.path("parts")
+    named = {f"{row.blake3}.parquet" for row in rows.every(view, PartRow)}
+    before = repository.world.now().timestamp() - _UNNAMED_SECONDS
+    removed = 0
+    with suppress(FileNotFoundError):
+        for name in set(os.listdir(folder)) - named:
+            path = os.path.join(folder, name)
+            with suppress(OSError):
+                if os.stat(path).st_mtime < before:
+                    os.unlink(path)
+                    removed += 1
+    return removed
 
 
 def _content(backend: StorageBackend, key: str) -> bytes | None:

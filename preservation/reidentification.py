@@ -158,6 +158,7 @@ def reidentify(
         with all_open(store_rows) as stores:
             with repository.reading() as view:
                 parts.fetch(repository, view, [store.backend for store in stores if store.backend is not None])
+                parts.clear_unnamed(repository, view)
             run, is_another = _opened(repository, target, again=again)
             if not run.closed:
                 until = repository.world.now() + budget if budget is not None else None

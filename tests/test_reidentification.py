@@ -199,12 +199,19 @@ def test_a_run_that_was_stopped_anywhere_goes_on_and_counts_nothing_twice(place,
         assert [run.run] == [row.run for row in rows.every(view, ReidentificationRow)]
 
 
-def test_a_run_that_is_killed_behind_its_part_and_before_its_event_does_no_harm(place, monkeypatch):
+def test_a_part_that_nobody_names_does_no_harm_and_goes_when_it_is_old(place):
     package = first(place).package
     repository = place.open()
-    parts.write_parts(repository, "identifications", (("package", str),), [("nobody's",)])
+    young, old = (
+        parts.write_parts(repository, "identifications", (("package", str),), [(f"nobody's {number}",)])[0].blake3
+        for number in range(2)
+    )
+    folder = place.folder / "repo" / "ledger" / "parts"
+    os.utime(folder / f"{old}.parquet", (1, 1))
     again(place)
     assert EXPECTED == short(place, package)
+    assert (folder / f"{young}.parquet").exists()
+    assert not (folder / f"{old}.parquet").exists()
 
 
 @pytest.mark.parametrize("moment", ["before the event", "behind the event", "before the end"])
