@@ -1,15 +1,24 @@
 """Migrations for tests: people with keys, old Vietnamese texts, plans made, approved and executed."""
 
+import itertools
+import os
+import signal
+import threading
+import traceback
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from repository_support import Place, nothing, submit_files
 
 from preservation.agents import read_public_key, register
 from preservation.catalog.plans import MigratedRow
 from preservation.catalog.rows import every
-from preservation.formats.workers import WorkerPool
+from preservation.formats.identification import TEXT_TCVN3, FormatIdentifier, FormatMatch, Identification, Puid
 from preservation.migration.approval import sign
 from preservation.migration.executing import execute
 from preservation.migration.plan import plan_row
@@ -31,11 +40,6 @@ def tcvn3(text=PLAIN):
 @cache
 def key_pair(name):
     """A key pair as PEM; the same for the same name."""
-    from hashlib import sha256  # noqa: PLC0415 - only here
-
-    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - the same
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: PLC0415 - the same
-
     private = Ed25519PrivateKey.from_private_bytes(sha256(name.encode()).digest())
     plain = serialization.NoEncryption()
     secret = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
@@ -59,7 +63,7 @@ class Office:
     """A place with people who have keys."""
 
     place: Place
-    identifier: WorkerPool
+    identifier: FormatIdentifier
     secrets: dict = field(default_factory=dict)
 
     def person(self, name, *, key=None):
@@ -100,3 +104,74 @@ def office(place, identifier):
     made.person(AUTHOR)
     made.person(APPROVER)
     return made
+
+
+class ByName:
+    """A `FormatIdentifier` in this process: plain text by its name, old texts by their bytes; safe to be forked."""
+
+    def submit(self, sample):
+        future = Future()
+        future.set_result(self._answer(sample))
+        return future
+
+    def _answer(self, sample):
+        if sample.extension != "txt":
+            return Identification("unidentified")
+        match = FormatMatch(Puid("x-fmt/111"), "extension", "by name", "none")
+        try:
+            sample.head.decode()
+        except UnicodeDecodeError:
+            return Identification("identified", (match,), (TEXT_TCVN3,))
+        return Identification("identified", (match,))
+
+    def close(self):
+        pass
+
+
+STEPS = ("fsync", "fdatasync", "rename", "replace", "link", "unlink", "rmdir", "mkdir")
+"""What makes something last, or go."""
+
+
+def killed_at(number, work, *, after=False):
+    """Do ``work`` in a process that kills itself at its step ``number``; return its end and its steps.
+
+    Nothing of it runs after that: no ``finally``, no flush. Step 0 is never reached.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            count = _counted(number, after=after)
+            work()
+            os.write(writer, str(next(count)).encode())
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 - it must end here
+            traceback.print_exc()
+            os._exit(1)
+    os.close(writer)
+    _, status = os.waitpid(child, 0)
+    with os.fdopen(reader) as pipe:
+        said = pipe.read()
+    return os.waitstatus_to_exitcode(status), int(said or 0)
+
+
+def _counted(number, *, after):
+    """Let every step of this process be counted, and the one of this number be its last."""
+    count, lock = itertools.count(1), threading.Lock()
+
+    def counting(call):
+        def step(*arguments, **more):
+            with lock:
+                here = next(count) == number
+            if here and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            result = call(*arguments, **more)
+            if here:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return step
+
+    for name in STEPS:
+        setattr(os, name, counting(getattr(os, name)))
+    return count

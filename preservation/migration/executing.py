@@ -102,6 +102,7 @@ def execute(
         row = plan_row(view, plan)
     found = read_plan(repository, row)
     if row.state == PlanState.DONE:
+        swept(repository, row.plan)
         return _executed(row, already=True)
     if row.state in {PlanState.UNDOING, PlanState.UNDONE}:
         raise PlanClosedError(plan=row.plan, state=row.state)
@@ -167,6 +168,14 @@ def working(repository: Repository, plan: str) -> Iterator[str]:
             return
         finally:
             os.close(descriptor)
+
+
+def swept(repository: Repository, plan: str) -> None:
+    """Remove what a kill at the very end has left of the work on a plan that is over."""
+    if os.path.isdir(os.path.join(repository.staging, MIGRATION + plan)):
+        with working(repository, plan) as folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        clean(repository)
 
 
 def _is_open_at(descriptor: int, folder: str) -> bool:

@@ -15,7 +15,7 @@ from preservation.formats.identification import NoIdentification
 from preservation.housekeeping import clean
 from preservation.ledger.events import EventType
 from preservation.manifest import FileLine
-from preservation.migration.executing import new_version, working
+from preservation.migration.executing import new_version, swept, working
 from preservation.migration.lines import Withdrawal
 from preservation.migration.plan import plan_row
 from preservation.packages import manifest, version_row
@@ -51,6 +51,7 @@ def undo(repository: Repository, plan: str) -> Undone:
         row = plan_row(view, plan)
     result = Undone(plan=row.plan)
     if row.state == PlanState.UNDONE:
+        swept(repository, row.plan)
         result.already = True
         return result
     with working(repository, row.plan) as folder:
