@@ -175,8 +175,11 @@ def _tell_line(line: "Line", later: "OfPackage") -> None:
         write(f"{'':>12}  {'':10}  {harmless(line.path)}")
         return
     newest = later.newest(line)
-    formats = newest.answer.to_json()["formats"] if newest.changes else line.line.get("formats", ())
-    puids = ",".join(str(one.get("puid", "")) for one in formats) or "-"
+    if newest.changes:
+        found = [match.puid for match in newest.answer.formats]
+    else:
+        found = [str(one.get("puid", "")) for one in line.line.get("formats", ())]
+    puids = ",".join(found) or "-"
     write(f"{size_text(line.size):>12}  {puids:10}  {harmless(line.path)}")
     write(f"{'':>12}  {'':10}  blake3:{line.blake3}")
 
