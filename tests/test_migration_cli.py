@@ -125,7 +125,6 @@ def test_what_cannot_be_understood_is_a_usage_error(kept):
         ("migrate", "plan", "nowhere", "--agent", AUTHOR),
         ("migrate", "plan", PATHWAY, "--agent", "nobody"),
         ("migrate", "plan", PATHWAY, "--agent", AUTHOR, "--fonds", "none"),
-        ("migrate", "plan", PATHWAY, "--agent", AUTHOR, "--risk", "high"),
     ):
         assert 1 == made(*words).status, words
 
