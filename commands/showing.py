@@ -176,7 +176,7 @@ def _tell_line(line: "Line", later: "OfPackage") -> None:
         return
     newest = later.newest(line)
     if newest.changes:
-        found = [match.puid for match in newest.answer.formats]
+        found = [str(match.puid) for match in newest.answer.formats]
     else:
         found = [str(one.get("puid", "")) for one in line.line.get("formats", ())]
     puids = ",".join(found) or "-"
