@@ -1,4 +1,4 @@
-"""Show the main job on a sample dossier: keep it on two stores, damage both, heal both, give it back.
+"""Show the main job on a sample dossier: keep it on two stores, damage both, heal both, give it back, migrate a format.
 
 Usage: python demo/demo.py, or `make demo`, which sets everything up first. Nothing is asked. Everything is made in
 `demo-repository/` beside the README, which is removed first if an earlier run made it. The language follows LANG.
@@ -12,6 +12,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
 HERE = Path(__file__).resolve().parent
 PLACE = HERE.parent / "demo-repository"
 MARKER = PLACE / "made-by-make-demo"
@@ -20,6 +23,14 @@ VARIABLES = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 VIETNAMESE = next((os.environ[name] for name in VARIABLES if os.environ.get(name)), "").startswith("vi")
 FONDS = "UBND-TN"
 TITLE = "Hồ sơ xã Trăng Ngà sau sáp nhập"
+OLD_TEXT = "Báo cáo 1998 (TCVN3).txt"
+OLD_BYTES = (
+    b"\xf1y ban nh\xa9n d\xa9n x\xb7 tr\xa8ng ng\xb5\n"
+    b"b\xb8o c\xb8o v\xd2 vi\xd6c c\xcap gi\xcay ch\xf8ng nh\xcbn quy\xd2n s\xf6 d\xf4ng \xae\xcat n\xa8m 1998\n"
+    b"\xae\xd5n ng\xb5y 31 th\xb8ng 12, x\xb7 \xae\xb7 c\xcap \xae\xad\xeec 214 gi\xcay ch\xf8ng nh\xcbn "
+    b"cho c\xb8c h\xe9 trong x\xb7.\n"
+)
+"""Three lines as they were written before Unicode, in TCVN 5712:1993."""
 
 
 class DemoError(Exception):
@@ -101,6 +112,7 @@ def keep() -> str:
         "Hồ sơ mẫu: tài liệu của một xã được sáp nhập từ ba xã.",
     )
     run(sys.executable, str(HERE / "dossier.py"), str(PLACE / "dossier"), quiet=True)
+    (PLACE / "dossier" / OLD_TEXT).write_bytes(OLD_BYTES)
     files = [file for file in (PLACE / "dossier").rglob("*") if file.is_file()]
     for file in sorted(files)[:: len(files) // 5]:
         print(f"  {file.relative_to(PLACE)}")
@@ -157,6 +169,45 @@ def give_back(package: str) -> None:
     print(f"{count} {text}")
 
 
+def person(name: str, file: str) -> None:
+    """Register somebody with a key pair; in real life everybody makes their own and hands over the public half."""
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (PLACE / f"{file}.pem").write_bytes(private)
+    (PLACE / f"{file}.pub.pem").write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    mocban("agent", "add", name, "--key", f"{file}.pub.pem")
+
+
+def sandbox() -> list[str]:
+    """Return the option that lets tools run where this machine cannot shut them in, if it cannot."""
+    for program in (["bwrap", "--ro-bind", "/", "/", "--unshare-all", "true"], ["unshare", "-rn", "true"]):
+        if shutil.which(program[0]) and subprocess.run(program, capture_output=True, check=False).returncode == 0:
+            return []
+    return ["--unisolated"]
+
+
+def migrate() -> None:
+    """Plan, try, approve by a second person, execute and report the migration of the old text."""
+    tell(
+        "One text is in an encoding of before Unicode. Two people, each with a key: one plans, the other approves.",
+        "Một văn bản dùng bảng mã có trước Unicode. Hai người, mỗi người một khóa: một lập kế hoạch, một phê duyệt.",
+    )
+    person("Nguyễn Thị An", "an")
+    person("Trần Văn Bình", "binh")
+    mocban("formats", "risk")
+    mocban("migrate", "plan", "tcvn3-utf8", "--agent", "Nguyễn Thị An", "--key", "an.pem", *sandbox())
+    plan = json.loads(mocban("migrate", "list", "--json", quiet=True))[-1]["plan"]
+    mocban("migrate", "approve", plan, "--agent", "Trần Văn Bình", "--key", "binh.pem")
+    tell(
+        "Executed: the original stays, the new file lies beside it, and each says where it comes from.",
+        "Thực hiện: bản gốc giữ nguyên, tệp mới nằm bên cạnh, và mỗi tệp đều ghi rõ nguồn gốc.",
+    )
+    mocban("migrate", "run", plan, *sandbox())
+    mocban("migrate", "report", plan)
+
+
 def prove() -> None:
     """Verify the ledger, and a pack with a program that is not ours."""
     tell(
@@ -211,6 +262,7 @@ def main() -> int:
         package = keep()
         damage_and_heal()
         give_back(package)
+        migrate()
         prove()
     except (DemoError, OSError) as error:
         print(f"\n{'Không thành công' if VIETNAMESE else 'This did not work'}: {error}", file=sys.stderr)
