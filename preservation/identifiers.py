@@ -36,6 +36,11 @@ def new_id(now: datetime, random: Callable[[int], bytes]) -> str:
     return str(new_uuid7(milliseconds, random(RANDOM_BYTES)))
 
 
+def milliseconds_of(identifier: str) -> int:
+    """Return when a UUIDv7 was made, in milliseconds since 1970 (UTC)."""
+    return UUID(identifier).int >> 80
+
+
 def is_uuid7(text: str) -> bool:
     """Tell whether ``text`` is a UUIDv7 in its canonical form: 36 lower-case characters."""
     try:

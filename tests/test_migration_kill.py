@@ -10,6 +10,7 @@ from migration_support import PLAIN, ByName, killed_at, office, tcvn3
 from repository_support import audit, catalog_rows, contents, made, manifest_of, rebuilt_rows
 
 from preservation.catalog.plans import PlanState
+from preservation.identifiers import milliseconds_of
 from preservation.migration.errors import PlanBusyError
 from preservation.migration.executing import working
 from preservation.migration.undoing import undo
@@ -77,6 +78,8 @@ def check_all_done(lane):
         rows = {row.package: row for row in lane.here.migrated(lane.plan)}
         said = {one["derived"]["event"] for one in lines if "derived" in one}
         assert {rows[package].event_id} == said
+        (made,) = {datetime.fromisoformat(one["mtime"]) for one in lines if "derived" in one}
+        assert milliseconds_of(rows[package].event_id) == round(made.timestamp() * 1000)
     size = lane.here.place.open().ledger.size
     assert lane.run().already
     assert size == lane.here.place.open().ledger.size

@@ -24,6 +24,7 @@ from preservation.evidence import push
 from preservation.formats.identification import FormatIdentifier
 from preservation.housekeeping import clean
 from preservation.identifications import Layers
+from preservation.identifiers import milliseconds_of
 from preservation.ledger.events import EventType, Outcome
 from preservation.migration.affected import Affected, InPackage, SetSum, bases, in_package
 from preservation.migration.approval import check_approved
@@ -297,6 +298,7 @@ def _migrate(running: _Running, package: str, digest: str) -> None:
         pathway = plan.values["pathway"]
         tool = f"{pathway['tool'] or 'mocban'} {pathway['tool_version']}"
         lines = derivation(plan.identity, pathway["id"], tool, event, results)
+        _dated(os.path.join(folder, "tree"), event)
         _made(running, found.base, os.path.join(folder, "tree"), lines)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -363,6 +365,14 @@ def _recorded(running: _Running, base: VersionRow, results: Sequence[Result], do
         **version,
     )
     return repository.record([event])[0].event_id
+
+
+def _dated(tree: str, event: str) -> None:
+    """Give all outputs the time of the event, so that what is converted once more after a kill makes the same packs."""
+    time = milliseconds_of(event) * 1_000_000
+    for folder, _, names in os.walk(os.fsencode(tree)):
+        for name in names:
+            os.utime(os.path.join(folder, name), ns=(time, time))
 
 
 def _made(running: _Running, base: VersionRow, tree: str, lines: Lines) -> None:
