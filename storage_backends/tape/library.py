@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 
 from storage_backends.errors import StorageError
 from storage_backends.tape import claim
+from storage_backends.tape.changer import ElementError
 from storage_backends.tape.directory import TapeFile
 from storage_backends.tape.drive import (
     RECORD,
@@ -30,6 +31,9 @@ from storage_backends.tape.drive import (
 )
 from storage_backends.tape.labels import Label, read_label
 from storage_backends.tape.noted import Condition, Noted
+
+_SLOTS_TRIED = 4
+"""How often a free slot is looked for, when another took the one that was found."""
 
 
 class Library:
@@ -137,16 +141,26 @@ class Library:
         with self._lock:
             self._own()
             self._mounted = self._at = self._last = None
-            elements = self.elements()
-            drive = next(element for element in elements if element.is_drive)
+            drive = next(element for element in self.elements() if element.is_drive)
             if drive.barcode:
                 with suppress(TapeError):
                     self.drive.unload()
-                free = next((one for one in elements if not one.is_drive and not one.barcode), None)
-                if free is None:
-                    raise NotReadyError(place=self.place, reason=f"no slot is free for {drive.barcode}")
-                self._changer.move(drive.address, free.address)
+                self._to_a_slot(drive)
             return drive.barcode
+
+    def _to_a_slot(self, drive: Element) -> None:
+        """Bring what is in the drive to a free slot; another pool in the same library may be quicker to take one."""
+        for left in reversed(range(_SLOTS_TRIED)):
+            free = next((one for one in self.elements() if not one.is_drive and not one.barcode), None)
+            if free is None:
+                raise NotReadyError(place=self.place, reason=f"no slot is free for {drive.barcode}")
+            try:
+                self._changer.move(drive.address, free.address)
+            except ElementError:
+                if not left:
+                    raise
+            else:
+                return
 
     def give_out(self, barcode: str = "") -> str:
         """Give a cartridge to whoever stands before the library; return which, empty if it stays where it is.
