@@ -9,8 +9,10 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from ledger_support import AGENT, World, append, event, leaves, snapshot
+from pyarrow import parquet
 
 from preservation.ledger import sealed, sealing
 from preservation.ledger.checking import check_ledger
@@ -337,8 +339,6 @@ def test_bytes_that_are_no_parquet_are_unreadable_by_name(tmp_path, content):
 
 
 def test_a_parquet_file_with_other_columns_is_refused(tmp_path):
-    pa = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
     parquet.write_table(pa.table({"seq": pa.array([0], pa.uint64()), "record": ["{}"]}), tmp_path / "x.parquet")
     with pytest.raises(LedgerUnreadableError):
         list(read_rows(str(tmp_path / "x.parquet")))

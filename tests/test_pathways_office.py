@@ -1,5 +1,6 @@
 """Office documents become PDF/A-2b, OpenDocument and CSV; words, slides, rows and cells are counted by ourselves."""
 
+import zipfile
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from pathways_support import (
     tool,
 )
 
+from preservation.migration.tasks import TaskRefusedError, zipped
 from preservation.migration.tasks.cells import _sheets
 from preservation.migration.tasks.words import _text, _words
 
@@ -195,3 +197,15 @@ def test_noise_and_halves_are_no_documents(identity, tmp_path):
     whole = sample(identity)
     done = all_converted(identity, [whole[: len(whole) // 2], bytes(range(256)) * 20], tmp_path)
     assert [one.accepted for one in done] == [False, False]
+
+
+@pytest.mark.parametrize("wrong", range(60, 160, 7))
+def test_a_part_whose_packed_bytes_are_broken_is_refused_and_not_a_crash(tmp_path, wrong):
+    path = tmp_path / "broken.docx"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", " ".join(str(number**3) for number in range(4000)))
+    data = bytearray(path.read_bytes())
+    data[wrong : wrong + 40] = b"\xff" * 40
+    path.write_bytes(data)
+    with pytest.raises(TaskRefusedError):
+        zipped.content(str(path), "word/document.xml")

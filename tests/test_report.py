@@ -407,7 +407,6 @@ def test_a_pdf_without_its_extra_says_which_extra(kept, monkeypatch):
 
 
 def test_a_pdf_is_a_pdf_with_the_same_words(kept):
-    pytest.importorskip("weasyprint")
     audit(kept)
     path = kept.folder / "report.pdf"
     made(kept, path)

@@ -372,7 +372,7 @@ def _dated(tree: str, event: str) -> None:
     time = milliseconds_of(event) * 1_000_000
     for folder, _, names in os.walk(os.fsencode(tree)):
         for name in names:
-            os.utime(os.path.join(folder, name), ns=(time, time))
+            os.utime(os.path.join(folder, name), ns=(time, time), follow_symlinks=False)
 
 
 def _made(running: _Running, base: VersionRow, tree: str, lines: Lines) -> None:

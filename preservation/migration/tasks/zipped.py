@@ -1,6 +1,7 @@
 """Reads the parts of a ZIP-based document: capped, and without any document type definition."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
@@ -11,13 +12,16 @@ LONGEST = 512 << 20
 
 _MOST = 20_000
 
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
+"""What ``zipfile`` raises of a broken archive, an encrypted one, or one packed in a way that it does not know."""
+
 
 def parts(path: str) -> dict[str, zipfile.ZipInfo]:
     """The parts of a document by name; the last of twins counts, as in other readers."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except _BROKEN as error:
         raise TaskRefusedError("zip") from error
     if len(entries) > _MOST:
         raise TaskRefusedError("many")
@@ -31,7 +35,7 @@ def content(path: str, name: str) -> bytes:
             found = part.read(LONGEST + 1)
     except KeyError:
         return b""
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
+    except _BROKEN as error:
         raise TaskRefusedError("zip") from error
     if len(found) > LONGEST:
         raise TaskRefusedError("long")
