@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from contextlib import nullcontext
 
 import pytest
 from cli_support import damage
@@ -26,6 +27,7 @@ from preservation.stopping import StoppedError
 from preservation.stores import all_open, attached
 from storage_backends.tape import pool as pools
 from storage_backends.tape.cartridges import Cartridges
+from storage_backends.tape.changer import ElementError
 from storage_backends.tape.drive import DuplicateBarcodeError, Element
 from storage_backends.tape.image import FolderChanger
 from storage_backends.tape.library import Library
@@ -97,6 +99,33 @@ def test_of_two_cartridges_with_one_barcode_none_is_used(tmp_path):
 
     assert library.take_noted()[one].conditions == {Condition.DUPLICATE}
     assert library.mount(other).barcode == other
+
+
+class SlotsTaken(FolderChanger):
+    """A changer of a library in which another pool takes the slot that was found free, so many times."""
+
+    times = 0
+
+    def move(self, source, destination):
+        is_back = next(one for one in self.elements() if one.address == source).is_drive
+        if is_back and self.times:
+            self.times -= 1
+            raise ElementError(place="library", source=source, destination=destination, reason="there is one already")
+        super().move(source, destination)
+
+
+@pytest.mark.parametrize(("times", "works"), [(1, True), (3, True), (4, False)])
+def test_a_slot_that_another_pool_has_taken_is_left_for_the_next_one(tmp_path, times, works):
+    home = tape_at(tmp_path / "t").home
+    changer = SlotsTaken(home.place, home.drive)
+    library = Library(home.place, home.drive, changer, store_id="", lock_file=f"{home.place}/drive.lock")
+    one, other, _ = (image.stem for image in images(tmp_path / "t"))
+    library.mount(one)
+    changer.times = times
+
+    with nullcontext() if works else pytest.raises(ElementError):
+        assert library.mount(other).barcode == other
+    assert library.mount(one).barcode == one
 
 
 def test_a_cartridge_with_the_number_of_another_is_not_taken_up(tapes):
