@@ -22,7 +22,6 @@ from preservation.catalog.rows import CopyRow, MarkRow, PackRow
 from preservation.fixity import SET_BITS, set_term
 from preservation.ledger.events import EventType
 from preservation.packs.members import Kind
-from preservation.rebuilding import rebuild
 from preservation.repair import sidecar
 from preservation.repository import Repository
 from preservation.sidecars import index_name
@@ -143,7 +142,7 @@ def examined(repository: Repository, *, repair: bool) -> tuple[list[Finding], se
     except CatalogDamagedError as error:
         if not repair:
             raise
-        rebuild(repository.path, repository.world)
+        _make_anew(repository)
         healed.append(Finding(Code.CATALOG_DIFFERS, detail=str(error), healed=True))
         compared = _compared(repository)
     if repair and compared.unseen and _indexes_brought(repository, compared.unseen):
@@ -151,7 +150,7 @@ def examined(repository: Repository, *, repair: bool) -> tuple[list[Finding], se
     findings = _findings(compared)
     count = compared.differences.counts.total()
     if count and repair:
-        rebuild(repository.path, repository.world)
+        _make_anew(repository)
         compared = _compared(repository)
         if not compared.differences.counts:
             # A contradiction that hid behind the rows shows only now, and no rebuild heals it.
@@ -159,6 +158,13 @@ def examined(repository: Repository, *, repair: bool) -> tuple[list[Finding], se
     if count or compared.is_anew or is_due(repository):
         _signed(repository, compared, count)
     return healed + findings, compared.unseen
+
+
+def _make_anew(repository: Repository) -> None:
+    """Make the catalog anew."""
+    from preservation.rebuilding import rebuild  # noqa: PLC0415 - a catalog that is as it should be does without it
+
+    rebuild(repository.path, repository.world)
 
 
 def _findings(compared: Compared) -> list[Finding]:

@@ -126,8 +126,8 @@ def audit_command(
 def _checked(repository: "Repository", scope: "Scope") -> "Scope":
     """Return the scope with whole package ids; what does not exist is an error, never an audit of nothing."""
     from preservation.catalog import rows  # noqa: PLC0415 - help does without it
+    from preservation.fonds import NoSuchFondsError  # noqa: PLC0415 - the same
     from preservation.holdings import package_named  # noqa: PLC0415 - the same
-    from preservation.ingest import NoSuchFondsError  # noqa: PLC0415 - the same
     from preservation.stores import store_named  # noqa: PLC0415 - the same
 
     if not (scope.stores or scope.fonds or scope.packages):

@@ -54,8 +54,8 @@ def compare_command(
     """Compare a list."""
     from preservation.catalog import rows  # noqa: PLC0415 - help does without it
     from preservation.comparison import FINE, Selection, Verdict, compare  # noqa: PLC0415 - the same
+    from preservation.fonds import NoSuchFondsError  # noqa: PLC0415 - the same
     from preservation.holdings import package_named  # noqa: PLC0415 - the same
-    from preservation.ingest import NoSuchFondsError  # noqa: PLC0415 - the same
 
     repository = call.reading()
     with repository.reading() as view:

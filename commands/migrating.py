@@ -172,7 +172,7 @@ def migrate_plan_command(
 
 def _fonds(repository: "Repository", code: str) -> str:
     from preservation.catalog import rows  # noqa: PLC0415 - help does without it
-    from preservation.ingest import NoSuchFondsError  # noqa: PLC0415 - the same
+    from preservation.fonds import NoSuchFondsError  # noqa: PLC0415 - the same
 
     with repository.reading() as view:
         found = next((row for row in rows.every(view, rows.FondsRow) if code in {row.code, row.fonds}), None)

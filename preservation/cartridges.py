@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
@@ -21,12 +22,12 @@ from preservation.ledger.events import Event, EventType
 from preservation.repository import Repository
 from preservation.stores import Store
 from storage_backends.errors import MocbanError, StorageError, marked
-from storage_backends.tape import pool as pools
-from storage_backends.tape.backend import TapeBackend
-from storage_backends.tape.directory import FULL
-from storage_backends.tape.directory import SUSPECT as READ_BACK_WRONG
+from storage_backends.tape.cartridges import FULL, Held, day_of
+from storage_backends.tape.cartridges import SUSPECT as READ_BACK_WRONG
 from storage_backends.tape.noted import Condition, Noted
-from storage_backends.tape.pool import Held
+
+if TYPE_CHECKING:
+    from storage_backends.tape.backend import TapeBackend
 
 HARD_ERRORS = 2
 """So many hard errors on a cartridge make it one that is to be evacuated."""
@@ -106,7 +107,7 @@ class Known:
 
 def end_of_life(row: CartridgeRow, policy: TapePolicy) -> date | None:
     """Return the day on which a cartridge is as old as it may be; nothing if its label has no day."""
-    labelled = pools.day_of(row.labelled)
+    labelled = day_of(row.labelled)
     if labelled is None:
         return None
     year = labelled.year + policy.life_years
@@ -116,9 +117,13 @@ def end_of_life(row: CartridgeRow, policy: TapePolicy) -> date | None:
         return date(year, 3, 1)
 
 
-def pool_of(store: Store) -> TapeBackend | None:
+def pool_of(store: Store) -> "TapeBackend | None":
     """Return the pool of cartridges that a store is; nothing if it is none, or cannot be reached."""
-    return pools.pool_of(store.backend) if store.row.medium == "tape" and store.backend is not None else None
+    if store.row.medium != "tape" or store.backend is None:
+        return None
+    from storage_backends.tape import pool  # noqa: PLC0415 - who has no tape does without it
+
+    return pool.pool_of(store.backend)
 
 
 def cartridges(view: View, stores: Sequence[Store]) -> Iterator[Known]:
@@ -126,11 +131,13 @@ def cartridges(view: View, stores: Sequence[Store]) -> Iterator[Known]:
     for store in stores:
         if store.row.medium != "tape":
             continue
+        from storage_backends.tape.pool import cartridges_of  # noqa: PLC0415 - who has no tape does without it
+
         held: dict[str, Held] | None = None
         pool = pool_of(store)
         if pool is not None:
             with suppress(StorageError):
-                held = {one.barcode: one for one in pools.cartridges_of(pool)}
+                held = {one.barcode: one for one in cartridges_of(pool)}
         yield from _of_store(view, store, held)
 
 
@@ -241,7 +248,7 @@ class _Noticed:
     purpose: Purpose
     noted: dict[str, Noted]
 
-    def events(self, view: View, pool: TapeBackend) -> Iterator[Event]:
+    def events(self, view: View, pool: "TapeBackend") -> Iterator[Event]:
         """Yield what is to be recorded."""
         known = {row.barcode: row for row in rows.every(view, CartridgeRow, self.store.row.store)}
         states = {}

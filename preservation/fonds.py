@@ -24,6 +24,12 @@ class FondsExistsError(MocbanError):
     template = marked("There is a fonds {code} already")
 
 
+class NoSuchFondsError(MocbanError):
+    """There is no fonds of this code."""
+
+    template = marked("There is no fonds {code}; 'mocban fonds add {code}' opens one, 'mocban fonds list' shows all")
+
+
 class BadFondsCodeError(MocbanError):
     """The code cannot be used."""
 

@@ -12,6 +12,7 @@ from preservation.attempt import Receipt, Told
 from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import FondsRow
+from preservation.fonds import NoSuchFondsError
 from preservation.formats.identification import FormatIdentifier
 from preservation.packages import manifest_row, version_row
 from preservation.repository import Repository
@@ -20,16 +21,10 @@ from preservation.stores import attached
 from preservation.undertaking import WRITER, PackageBusyError, carried_out
 from storage_backends.errors import MocbanError, marked
 
-__all__ = ["NoStoreError", "NoSuchFondsError", "PackageBusyError", "Receipt", "Request", "ingest"]
+__all__ = ["NoStoreError", "PackageBusyError", "Receipt", "Request", "ingest"]
 
 LONGEST_TITLE = 2_000
 """Characters."""
-
-
-class NoSuchFondsError(MocbanError):
-    """There is no fonds of this code."""
-
-    template = marked("There is no fonds {code}; 'mocban fonds add {code}' opens one, 'mocban fonds list' shows all")
 
 
 class BadTitleError(MocbanError):

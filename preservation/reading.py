@@ -43,11 +43,12 @@ class LargeFile:
     head: bytes
     tail: bytes
     claims: bytes = b""
+    objects: bytes = b""
     """What a scan found, if it is a PDF."""
 
     def sample(self, name: str) -> Sample:
         """Return what identification looks at."""
-        return Sample.of_ends(name, self.fixity.size, self.head, self.tail, self.claims)
+        return Sample.of_ends(name, self.fixity.size, self.head, self.tail, self.claims, self.objects)
 
     def __call__(self) -> Iterator[memoryview]:
         """Yield the bytes again; ``SubmissionChangedError`` at their end if they are not what was digested."""
@@ -97,8 +98,8 @@ def _digested(submission: Submission, file: SubmittedFile, pool: ThreadPoolExecu
         submission.changed(file, stream.fileno())
     if size != file.size:
         raise FixityMismatchError(what=shown(file.path), expected=str(file.size), found=str(size))
-    claims = scan.found() if scan is not None else b""
-    return LargeFile(Fixity(size, blake3.hexdigest(), sha256.hexdigest()), submission, file, head, tail, claims)
+    found = (scan.found(), scan.objects()) if scan is not None else ()
+    return LargeFile(Fixity(size, blake3.hexdigest(), sha256.hexdigest()), submission, file, head, tail, *found)
 
 
 def ahead(submission: Submission, steps: Iterator[Step]) -> Iterator[Step]:

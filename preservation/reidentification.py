@@ -104,8 +104,8 @@ class _Sampling:
         """Return what identification looks at."""
         if self.size <= SMALL:
             return Sample.of_content(self.name, bytes(self._whole))
-        more = self._scan.found() if self._scan is not None else b""
-        return Sample.of_ends(self.name, self.size, self._head, self._tail, more)
+        found = (self._scan.found(), self._scan.objects()) if self._scan is not None else ()
+        return Sample.of_ends(self.name, self.size, self._head, self._tail, *found)
 
 
 @dataclass(slots=True)

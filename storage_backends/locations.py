@@ -14,9 +14,8 @@ from storage_backends.backend import StorageBackend, StorageProfile
 from storage_backends.errors import StorageError, StoreRefusesError, marked
 from storage_backends.memory import MemoryBackend, Shelf
 from storage_backends.recalling import SelfRecalling
+from storage_backends.tape.addresses import KINDS, BadAddressError, Hardware, hardware_of
 from storage_backends.tape.cartridges import Cartridges, CartridgesError
-from storage_backends.tape.hardware import KINDS, Hardware, hardware_of
-from storage_backends.tape.iscsi import BadAddressError
 
 TAPE_IMAGE = "tape+image"
 TAPES = KINDS | {TAPE_IMAGE}

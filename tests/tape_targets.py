@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from storage_backends.tape import iscsi, scsi
-from storage_backends.tape.iscsi import IscsiUnit, address_of
+from storage_backends.tape.addresses import address_of
+from storage_backends.tape.iscsi import IscsiUnit
 
 NODE = "iqn.2026-01.org.example"
 MIB = 1 << 20

@@ -27,7 +27,8 @@ from submission_support import Zip, bag, manifest, tar_bytes, write
 
 from preservation import attachment, fonds
 from preservation.fixity import blake3_hex
-from preservation.ingest import NoStoreError, NoSuchFondsError
+from preservation.fonds import NoSuchFondsError
+from preservation.ingest import NoStoreError
 from preservation.manifest import FileLine
 from preservation.packages import NoSuchPackageError
 from preservation.packing import NoStoreLeftError

@@ -38,7 +38,7 @@ from preservation.packs import layout
 from preservation.replication import replicate
 from storage_backends.errors import ReadFailureError, StoreFullError, StoreRefusesError
 from storage_backends.tape import writing
-from storage_backends.tape.directory import FULL, OPEN, SUSPECT
+from storage_backends.tape.cartridges import FULL, OPEN, SUSPECT
 from storage_backends.tape.drive import (
     RECORD,
     Capabilities,

@@ -18,9 +18,9 @@ from storage_backends import locations
 from storage_backends.backend import Reach
 from storage_backends.errors import ReadFailureError, StorageError, StoreFullError, StoreRefusesError
 from storage_backends.tape import claim, iscsi, scsi
-from storage_backends.tape.cartridges import Cartridges, CartridgesError
+from storage_backends.tape.addresses import address_of, hardware_of
+from storage_backends.tape.cartridges import FULL, OPEN, Cartridges, CartridgesError
 from storage_backends.tape.changer import ElementError, ScsiChanger, WhichDriveError
-from storage_backends.tape.directory import FULL, OPEN
 from storage_backends.tape.drive import (
     RECORD,
     CartridgeAwayError,
@@ -37,8 +37,7 @@ from storage_backends.tape.drive import (
     WrongCartridgeError,
     WrongPositionError,
 )
-from storage_backends.tape.hardware import hardware_of
-from storage_backends.tape.iscsi import IscsiUnit, NoLibraryError, address_of
+from storage_backends.tape.iscsi import IscsiUnit, NoLibraryError
 from storage_backends.tape.scsi import Answer, Key, Sense
 from storage_backends.tape.scsi_drive import ScsiDrive
 

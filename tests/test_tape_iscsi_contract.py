@@ -13,8 +13,9 @@ from test_backend_contract import innermost
 from storage_backends import locations
 from storage_backends.backend import Flushing, Ordered, Recalling, Rewriting
 from storage_backends.tape import scsi
+from storage_backends.tape.addresses import address_of
 from storage_backends.tape.cartridges import Cartridges
-from storage_backends.tape.iscsi import IscsiUnit, address_of
+from storage_backends.tape.iscsi import IscsiUnit
 
 CAPACITY = 300
 """MiB of a cartridge."""

@@ -8,6 +8,7 @@ import struct
 import pytest
 
 from storage_backends.tape import mtio, scsi, sg
+from storage_backends.tape.addresses import hardware_of
 from storage_backends.tape.drive import (
     BlockTooLargeError,
     DriveBusyError,
@@ -21,7 +22,7 @@ from storage_backends.tape.drive import (
     UnsupportedError,
     WriteProtectedError,
 )
-from storage_backends.tape.hardware import hardware_of, opened
+from storage_backends.tape.hardware import opened
 from storage_backends.tape.nst import NstDrive
 from storage_backends.tape.sg import Header, SgUnit, answer_of
 

@@ -27,7 +27,7 @@ from tape_support import (
 
 from storage_backends.errors import ReadFailureError, StoreFullError, StoreRefusesError
 from storage_backends.tape import writing
-from storage_backends.tape.directory import FULL, OPEN, SUSPECT
+from storage_backends.tape.cartridges import FULL, OPEN, SUSPECT
 from storage_backends.tape.drive import (
     RECORD,
     CartridgeAwayError,

@@ -30,7 +30,7 @@ from preservation.formats.index import (
     prune,
 )
 from preservation.formats.necessity import necessity
-from preservation.formats.pdf import facts, found_in, is_pdf
+from preservation.formats.pdf import facts, font_facts, found_in, is_pdf
 from preservation.formats.text import text_of
 
 FORMAT_FILES = ("formats-v109.xml", "format_extensions.xml")
@@ -202,6 +202,7 @@ def _told_by_content(engine: Engine, sample: Sample, notes: list[str]) -> tuple[
         return "signature", found
     more = sample.more if sample.whole is None else found_in(sample.whole)
     notes += facts(sample.head, sample.tail, more)
+    notes += font_facts(sample)
     refined = _refined(engine, sample, found, more) if more and sample.size > ENDS else found
     return ("signature", found) if refined == found else ("probe", refined)
 

@@ -155,15 +155,15 @@ def _sample(descriptor: int, name: str, size: int) -> Sample:
         return Sample.of_ends(name, size, head, tail)
     if size <= WHOLE_LIMIT:
         return Sample(extension_of(name), size, head, tail, _read_at(descriptor, 0, size))
-    more = _scanned(descriptor, size) if head.find(PDF_MAGIC, 0, PDF_MAGIC_WITHIN) >= 0 else b""
-    return Sample.of_ends(name, size, head, tail, more)
+    found = _scanned(descriptor, size) if head.find(PDF_MAGIC, 0, PDF_MAGIC_WITHIN) >= 0 else ()
+    return Sample.of_ends(name, size, head, tail, *found)
 
 
-def _scanned(descriptor: int, size: int) -> bytes:
+def _scanned(descriptor: int, size: int) -> tuple[bytes, bytes]:
     scan = PdfScan()
-    for first in range(0, min(size, SCAN_LIMIT), _CHUNK):
+    for first in range(0, min(size, SCAN_LIMIT + 1), _CHUNK):
         scan.feed(_read_at(descriptor, first, min(_CHUNK, size - first)))
-    return scan.found()
+    return scan.found(), scan.objects()
 
 
 def _read_at(descriptor: int, offset: int, length: int) -> bytes:

@@ -47,6 +47,8 @@ CLAIMS_PDF_A = marked("it claims to be PDF/A, which was not checked")
 CLAIMS_PDF_UA = marked("it claims to be PDF/UA, which was not checked")
 ENCRYPTED = marked("it is encrypted, wholly or in part")
 SIGNED = marked("it carries electronic signatures")
+FONTS_NOT_EMBEDDED = marked("fonts are not embedded")
+FONTS_UNKNOWN = marked("whether its fonts are embedded could not be told")
 MACROS = marked("it holds macros")
 TEXT_UTF_16 = marked("text in UTF-16")
 TEXT_NOT_UTF_8 = marked("text in an encoding that is not UTF-8")
@@ -174,7 +176,7 @@ class Sample:
 
     `head` and `tail` are its first and last `ENDS` bytes (both the whole file, if it is not longer). `whole` is present
     only when something beyond them is of use: for a container or PDF of at most `WHOLE_LIMIT` bytes. `more` is what a
-    scan of a larger PDF found.
+    scan of a larger PDF found, `objects` its objects without their data.
     """
 
     extension: str
@@ -183,6 +185,7 @@ class Sample:
     tail: bytes
     whole: bytes | None = None
     more: bytes = b""
+    objects: bytes = b""
 
     @classmethod
     def of_content(cls, name: str, content: bytes) -> Self:
@@ -193,10 +196,10 @@ class Sample:
         return cls(extension_of(name), len(content), content[:ENDS], content[-ENDS:], content if wanted else None)
 
     @classmethod
-    def of_ends(cls, name: str, size: int, head: bytes, tail: bytes, more: bytes = b"") -> Self:
+    def of_ends(cls, name: str, size: int, head: bytes, tail: bytes, more: bytes = b"", objects: bytes = b"") -> Self:
         """The sample of a file of `size` bytes of which only the two ends are at hand, each of `min(size, ENDS)` bytes.
 
-        `more` is what a `PdfScan` of all of it found.
+        `more` and `objects` are what a `PdfScan` of all of it found.
 
         Raises:
             ValueError: an end has another length.
@@ -204,7 +207,9 @@ class Sample:
         expected = min(size, ENDS)
         if len(head) != expected or len(tail) != expected:
             raise ValueError(f"each end of {size} bytes has {expected} bytes, not {len(head)} and {len(tail)}")
-        return cls(extension_of(name), size, head, head if size <= ENDS else tail, None, more if size > ENDS else b"")
+        if size <= ENDS:
+            return cls(extension_of(name), size, head, head)
+        return cls(extension_of(name), size, head, tail, None, more, objects)
 
     def pieces(self) -> tuple[bytes, ...]:
         """The bytes that must travel to whoever looks: the whole file, or its two ends."""
@@ -212,13 +217,14 @@ class Sample:
             return (self.whole,)
         if self.size <= ENDS:
             return (self.head,)
-        return (self.head, self.tail, self.more) if self.more else (self.head, self.tail)
+        found = (self.more, self.objects) if self.more or self.objects else ()
+        return (self.head, self.tail, *found)
 
     @classmethod
     def from_pieces(cls, extension: str, size: int, pieces: tuple[bytes, ...]) -> Self:
         """Put a sample together again from `pieces()`."""
         if len(pieces) > 1:
-            return cls(extension, size, pieces[0], pieces[1], None, b"".join(pieces[2:]))
+            return cls(extension, size, pieces[0], pieces[1], None, *pieces[2:])
         content = pieces[0]
         if size <= ENDS:
             return cls(extension, size, content, content)

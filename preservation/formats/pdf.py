@@ -1,14 +1,16 @@
-"""What a PDF says of itself anywhere in its bytes: claims of PDF/A, PDF/UA and PDF/X, encryption, signatures.
+"""What a PDF says of itself anywhere in its bytes: claims of PDF/A, PDF/UA and PDF/X, encryption, signatures, fonts.
 
 Signatures of formats are sought at the two ends of a file, but programs write these claims wherever they like. The scan
-looks for a few literals in all bytes, in one pass, and keeps what stands around them; nothing is parsed or unpacked. A
-claim is what the file says, never what it is.
+looks for a few literals in all bytes, in one pass, and keeps what stands around them, and the objects without their
+data; nothing is parsed or unpacked by it. A claim is what the file says, never what it is.
 """
 
 import re
 from dataclasses import dataclass, field
 
 from preservation.formats import identification as words
+from preservation.formats.pdf_fonts import fonts_of
+from preservation.formats.pdf_objects import ObjectScan, objects_in
 
 SCAN_LIMIT = 1 << 30
 """Bytes of a file that are scanned at most."""
@@ -43,12 +45,17 @@ class PdfScan:
     _kept: bytes = b""
     """The last bytes of the pieces before."""
     _scanned: int = 0
+    _objects: ObjectScan | None = field(default_factory=ObjectScan)
+    _beyond: bool = False
 
     def feed(self, piece: bytes | memoryview) -> None:
         """Take in the next bytes; what lies beyond `SCAN_LIMIT` is ignored."""
         if self._scanned >= SCAN_LIMIT:
+            self._beyond = True
             return
         self._scanned += len(piece)
+        if self._objects is not None:
+            self._objects.feed(piece)
         for number, wanted in list(self._open.items()):
             more = bytes(piece[:wanted])
             self._windows[number] += more
@@ -81,10 +88,14 @@ class PdfScan:
         """What was kept, as one text; empty if nothing of interest was there."""
         return b"\n".join(self._windows)
 
+    def objects(self) -> bytes:
+        """Return the objects without their data; nothing if they are not all known."""
+        return b"" if self._beyond or self._objects is None else self._objects.found()
+
 
 def found_in(content: bytes) -> bytes:
     """The same for a whole content."""
-    scan = PdfScan()
+    scan = PdfScan(_objects=None)
     scan.feed(content)
     return scan.found()
 
@@ -102,3 +113,11 @@ def facts(head: bytes, tail: bytes, more: bytes) -> list[str]:
         if any(literal in part and expression.search(part) is not None for part in said):
             facts.append(fact)
     return facts
+
+
+def font_facts(sample: words.Sample) -> list[str]:
+    """What is known of a PDF's fonts, in the words of identification; nothing if all of them are in it."""
+    whole = sample.whole if sample.whole is not None else sample.head if sample.size <= words.ENDS else None
+    objects = objects_in(whole) if whole is not None else sample.objects
+    told = fonts_of(objects) if objects else "unknown"
+    return {"embedded": [], "not embedded": [words.FONTS_NOT_EMBEDDED], "unknown": [words.FONTS_UNKNOWN]}[told]

@@ -3,7 +3,6 @@
 from preservation.formats import identification as words
 from preservation.formats.identification import Identification
 
-FONTS_NOT_EMBEDDED = "fonts are not embedded"
 FALSE_PDF_A = "it claims to be PDF/A and is not"
 
 FACTS = {
@@ -16,7 +15,8 @@ FACTS = {
     words.TEXT_CP1258: "cp1258",
     words.TEXT_NOT_UTF_8: "not-utf8",
     words.CONTAINER_UNREADABLE: "unreadable-inside",
-    FONTS_NOT_EMBEDDED: "fonts-not-embedded",
+    words.FONTS_NOT_EMBEDDED: "fonts-not-embedded",
+    words.FONTS_UNKNOWN: "fonts-unknown",
     FALSE_PDF_A: "false-pdfa",
 }
 """The facts that warnings stand for."""

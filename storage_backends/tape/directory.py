@@ -13,9 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from storage_backends.errors import StorageError, marked
-
-OPEN, FULL, SUSPECT = "open", "full", "suspect"
-"""States of a cartridge: it may be written; it is full; nothing more is written on it because it read back wrong."""
+from storage_backends.tape.cartridges import OPEN
 
 PAGE = 1_000
 """Rows listed at a time."""

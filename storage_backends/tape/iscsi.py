@@ -8,17 +8,16 @@ still under way, and what comes of it is then written over whatever lies on the 
 """
 
 import ctypes
-import re
 import select
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
-from storage_backends.errors import StorageError, marked
+from storage_backends.errors import marked
+from storage_backends.tape.addresses import Address
 from storage_backends.tape.drive import DriveOfflineError
 from storage_backends.tape.scsi import CHECK_CONDITION, Answer, parse_sense
 
@@ -41,39 +40,11 @@ _TIMED_OUT = 0x0F000002
 _LOST = {0x0F000000: "the connection was lost", _TIMED_OUT: "it did not answer in time"}
 """What libiscsi says instead of a status (cancelled, timed out); its own words may be of an earlier error."""
 
-_ADDRESS = re.compile(r"((?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5})/([A-Za-z0-9.:-]{1,223})/([0-9]{1,5})")
-
-
-class BadAddressError(StorageError):
-    """The address does not name a logical unit."""
-
-    template = marked("{address!r} is not the address of a tape drive or changer: {reason}")
-
 
 class NoLibraryError(DriveOfflineError):
     """Nothing can be said to the drive, as the library that would say it is not installed."""
 
     template = marked("{place}: the library {library} is not installed (Debian: libiscsi7)")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A logical unit: ``host:port/target/number``."""
-
-    portal: str
-    target: str
-    unit: int
-
-    def __str__(self) -> str:
-        return f"{self.portal}/{self.target}/{self.unit}"
-
-
-def address_of(text: str) -> Address:
-    """Return what ``host:port/target/number`` names."""
-    found = _ADDRESS.fullmatch(text)
-    if found is None:
-        raise BadAddressError(address=text, reason="write host:port/target/number")
-    return Address(found[1], found[2], int(found[3]))
 
 
 class IscsiUnit:

@@ -7,8 +7,8 @@ from contextlib import contextmanager, suppress
 
 from storage_backends.backend import MARKER_KEY
 from storage_backends.errors import StoreRefusesError, StoreUnavailableError
-from storage_backends.tape.cartridges import BARCODE, Cartridges, CartridgesError, barcode_of
-from storage_backends.tape.directory import OPEN, Cartridge, Directory, DirectoryError
+from storage_backends.tape.cartridges import BARCODE, OPEN, Cartridges, CartridgesError, barcode_of
+from storage_backends.tape.directory import Cartridge, Directory, DirectoryError
 from storage_backends.tape.drive import TapeError
 from storage_backends.tape.image import SETTINGS, TAPE, FolderChanger, ImageDrive, Settings, make_cartridge
 from storage_backends.tape.labels import Label, read_label, write_label

@@ -2,38 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 
 from storage_backends.errors import StorageError
 from storage_backends.tape import shelf
 from storage_backends.tape.backend import TapeBackend
-from storage_backends.tape.cartridges import BARCODE, CartridgesError, barcode_of
-from storage_backends.tape.directory import OPEN, Cartridge, Location
+from storage_backends.tape.cartridges import BARCODE, OPEN, CartridgesError, Held, barcode_of
+from storage_backends.tape.directory import Cartridge, Location
 from storage_backends.tape.drive import RECORD, ForeignCartridgeError, WrongCartridgeError
 from storage_backends.tape.image import TAPE, Settings, make_cartridge, read_settings
 from storage_backends.tape.labels import Label, write_label
 from storage_backends.tape.place import ImageFolder
 from storage_backends.tape.survey import contents_of
 from storage_backends.wrapping import Wrapping
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """One cartridge as library and directory know it. ``number`` is 0 if the directory does not know it.
-
-    ``where`` is ``slot``, ``drive`` or nothing, if it is not in the library; sizes are in bytes, 0 if not known.
-    """
-
-    barcode: str
-    number: int = 0
-    state: str = ""
-    where: str = ""
-    element: int = 0
-    files: int = 0
-    used: int = 0
-    capacity: int = 0
-    loads: int = 0
-    write_protected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,11 +182,3 @@ def put_in(pool: TapeBackend, barcode: str, number: int) -> Label:
     if number not in {0, label.number}:
         raise WrongCartridgeError(place=pool.place, barcode=barcode, found=f"number {label.number}, not {number}")
     return label
-
-
-def day_of(written: str) -> date | None:
-    """Return the day on a label; nothing if it has none."""
-    try:
-        return date.fromisoformat(written)
-    except ValueError:
-        return None

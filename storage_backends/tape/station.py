@@ -9,9 +9,10 @@ from contextlib import AbstractContextManager, closing, suppress
 
 from storage_backends.backend import MARKER_KEY
 from storage_backends.errors import StoreRefusesError, StoreUnavailableError
-from storage_backends.tape.cartridges import BARCODE, HAND, Cartridges, CartridgesError, barcode_of
+from storage_backends.tape.addresses import Hardware
+from storage_backends.tape.cartridges import BARCODE, HAND, OPEN, Cartridges, CartridgesError, barcode_of
 from storage_backends.tape.changer import CLEANING, UNKNOWN
-from storage_backends.tape.directory import OPEN, Cartridge, Directory, DirectoryError
+from storage_backends.tape.directory import Cartridge, Directory, DirectoryError
 from storage_backends.tape.drive import (
     DuplicateBarcodeError,
     MediumError,
@@ -21,7 +22,7 @@ from storage_backends.tape.drive import (
     WriteProtectedError,
     WrongCartridgeError,
 )
-from storage_backends.tape.hardware import Hardware, opened
+from storage_backends.tape.hardware import opened
 from storage_backends.tape.labels import Label, label_of, write_label
 from storage_backends.tape.library import Library
 from storage_backends.tape.place import DIRECTORY, LOCK, STAGING, read_marker, write_once

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from storage_backends.backend import Item, Prove, StorageBackend
 from storage_backends.errors import MocbanError, ReadFailureError, StorageError, StoreFullError, StoreRefusesError
-from storage_backends.tape.directory import FULL, OPEN, SUSPECT, Cartridge, Directory, Location, TapeFile, TapeItem
+from storage_backends.tape.cartridges import FULL, OPEN, SUSPECT
+from storage_backends.tape.directory import Cartridge, Directory, Location, TapeFile, TapeItem
 from storage_backends.tape.drive import (
     RECORD,
     CartridgeAwayError,

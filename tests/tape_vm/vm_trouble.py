@@ -14,8 +14,7 @@ from vm_drive import ISTGT, TARGET, TGT, changer_device, device, devices, erased
 
 from storage_backends import locations
 from storage_backends.errors import StorageError, StoreFullError
-from storage_backends.tape.cartridges import Cartridges
-from storage_backends.tape.directory import FULL, OPEN
+from storage_backends.tape.cartridges import FULL, OPEN, Cartridges
 from storage_backends.tape.drive import NoLabelError, WrongCartridgeError
 
 TESTS = Path(__file__).resolve().parents[1]
