@@ -12,14 +12,11 @@ import socket
 import subprocess
 import sys
 import tarfile
-import tempfile
 import traceback
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
@@ -129,6 +126,7 @@ class Lane:
         self.folder = Path(folder)
         self.root = self.folder / "work"
         self._forking = None
+        self._points = {}
 
     def template(self, verb):
         """Make the repository that ``verb`` begins with, once."""
@@ -198,14 +196,26 @@ class Lane:
             theirs.close()
         return self._forking
 
+    def close(self):
+        """End the process that forks, and remove everything."""
+        if self._forking is not None:
+            worker, channel = self._forking
+            worker.stdin.close()
+            worker.wait()
+            worker.stdout.close()
+            channel.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def points(self, verb):
-        """Carry out ``verb`` without a fault; return its points."""
-        self.reset(verb)
-        watch = Watch(str(self.root))
-        ended = self.run(verb, watch)
-        assert ended.status == 0, ended.said
-        assert {"start", "end"} < watch.marks
-        return watch.points
+        """Carry out ``verb`` without a fault, once; return its points."""
+        if verb not in self._points:
+            self.reset(verb)
+            watch = Watch(str(self.root))
+            ended = self.run(verb, watch)
+            assert ended.status == 0, ended.said
+            assert {"start", "end"} < watch.marks
+            self._points[verb] = watch.points
+        return self._points[verb]
 
     def fault(self, verb, point, fault):
         """Run ``verb`` with ``fault`` at ``point``; return how it ended, and on what the fault fell.
@@ -497,27 +507,17 @@ class Outcome:
     broken: list[str]
 
 
-_lane = None
-
-
-def begin_lane(parent):
-    """Give this process its place."""
-    global _lane  # noqa: PLW0603 - one process, one lane
-    crash_worker.small_packs()
-    _lane = Lane(tempfile.mkdtemp(dir=parent))
-
-
-def tried(verb, point, fault):
+def tried(lane, verb, point, fault):
     """Run the verb with the fault, recover, and return what was broken."""
-    ended, hit = _lane.fault(verb, point, fault)
+    ended, hit = lane.fault(verb, point, fault)
     if hit is None:
         return Outcome(point, None, ended.status, [])
     broken = []
     try:
-        broken += broken_now(_lane.root, verb, ended.status)
+        broken += broken_now(lane.root, verb, ended.status)
         if fault != KILL and ended.status == 0 and must_be_told(verb, hit):
             broken.append(f"success in spite of an error: {ended.said}")
-        broken += broken_after_recovery(_lane.root, verb, ended.status)
+        broken += broken_after_recovery(lane.root, verb, ended.status)
     except Exception:  # noqa: BLE001 - whatever stops a recovery is a broken rule
         broken.append(traceback.format_exc())
     if fault == KILL and ended.status != -signal.SIGKILL:
@@ -525,10 +525,3 @@ def tried(verb, point, fault):
     if broken:
         broken.append(f"it said: {ended.said[-500:]}")
     return Outcome(point, hit, ended.status, broken)
-
-
-def tried_all(verb, points, fault, *, parent, lanes):
-    """Try the fault at each of the points, in ``lanes`` processes."""
-    context = get_context("spawn")
-    with ProcessPoolExecutor(lanes, mp_context=context, initializer=begin_lane, initargs=(parent,)) as pool:
-        return [one.result() for one in [pool.submit(tried, verb, point, fault) for point in points]]
