@@ -20,7 +20,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from preservation.configuration import ConfigurationError, NotifyPolicy
 from preservation.repository import Repository
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 if TYPE_CHECKING:
     from smtplib import SMTP
@@ -85,10 +85,14 @@ def channels(repository: Repository) -> dict[str, Channel]:
 def _mail_server(policy: NotifyPolicy) -> SplitResult:
     place = _address(policy.smtp, "smtp", ("smtp", "smtps"))
     if place.path.strip("/") or place.query:
-        raise ConfigurationError(place="[notify] smtp", reason=f"{policy.smtp!r} is not smtp://host:port")
+        raise ConfigurationError(
+            place="[notify] smtp", reason=Phrase("{url!r} is not smtp://host:port", url=policy.smtp)
+        )
     for address in (policy.sender, *policy.recipients):
         if not ADDRESS.fullmatch(address):
-            raise ConfigurationError(place="[notify]", reason=f"{address!r} is not a mail address")
+            raise ConfigurationError(
+                place="[notify]", reason=Phrase("{address!r} is not a mail address", address=address)
+            )
     if not policy.recipients:
         raise ConfigurationError(place="[notify] recipients", reason="'recipients' is empty")
     return place
@@ -107,7 +111,12 @@ def _address(url: str, key: str, kinds: tuple[str, ...]) -> SplitResult:
         raise ConfigurationError(place=place, reason=str(error)) from error
     is_plain = url.isascii() and url.isprintable() and " " not in url
     if found.scheme not in kinds or not found.hostname or not is_plain:
-        raise ConfigurationError(place=place, reason=f"{url!r} is not {kinds[0]}://host:port or {kinds[1]}://host:port")
+        raise ConfigurationError(
+            place=place,
+            reason=Phrase(
+                "{url!r} is not {kind}://host:port or {other}://host:port", url=url, kind=kinds[0], other=kinds[1]
+            ),
+        )
     if found.username is not None or found.fragment:
         raise ConfigurationError(place=place, reason="names and passwords belong into 'username' and 'password_file'")
     return found
@@ -127,7 +136,9 @@ def _secret(repository: Repository, name: str, key: str) -> str:
         reason = "the secret has other letters than ASCII"
         raise ConfigurationError(place=path, reason=reason) from None  # the error would quote it
     if not line:
-        raise ConfigurationError(place=f"[notify] {key}", reason=f"{path!r} has no secret in its first line")
+        raise ConfigurationError(
+            place=f"[notify] {key}", reason=Phrase("{path!r} has no secret in its first line", path=path)
+        )
     return line
 
 
@@ -308,14 +319,14 @@ def _post(repository: Repository, address: SplitResult, message: Message) -> Non
     except (OSError, HTTPException, ValueError) as error:
         raise DeliveryError(channel="webhook", place=place, reason=_reason(error)) from error
     if not 200 <= status[0] <= 299:  # noqa: PLR2004 - the successes of HTTP; a redirection is none and is not followed
-        raise DeliveryError(channel="webhook", place=place, reason=f"HTTP status {status[0]}")
+        raise DeliveryError(channel="webhook", place=place, reason=Phrase("HTTP status {status}", status=status[0]))
 
 
 def _webhook_secret(repository: Repository) -> bytes:
     name = repository.configuration.notify.webhook_secret_file
     secret = _secret(repository, name, "webhook_secret_file")
     if len(secret) < SHORTEST_SECRET:
-        reason = f"the secret is shorter than {SHORTEST_SECRET} characters"
+        reason = Phrase("the secret is shorter than {shortest} characters", shortest=SHORTEST_SECRET)
         raise ConfigurationError(place="[notify] webhook_secret_file", reason=reason)
     return secret.encode()
 

@@ -26,6 +26,7 @@ from preservation.repair import sidecar
 from preservation.repository import Repository
 from preservation.sidecars import index_name
 from preservation.stores import all_open, attached
+from storage_backends.errors import Phrase
 
 EVERY = timedelta(days=1)
 """How old the last inventory in the ledger may become."""
@@ -80,7 +81,7 @@ class Differences:
         rest = self.counts - Counter((how, _kind(key)) for how, key in self.named)
         if rest:
             more = ", ".join(f"{how} {kind} {count}" for (how, kind), count in sorted(rest.items()))
-            found.append(Finding(Code.CATALOG_DIFFERS, detail=f"more: {more}"))
+            found.append(Finding(Code.CATALOG_DIFFERS, detail=Phrase("more: {more}", more=more)))
         return found
 
 
@@ -170,7 +171,7 @@ def _make_anew(repository: Repository) -> None:
 def _findings(compared: Compared) -> list[Finding]:
     found = compared.differences.findings()
     if compared.contradicts:
-        found.append(Finding(Code.LEDGER_DAMAGED, detail=f"inventory {compared.contradicts}"))
+        found.append(Finding(Code.LEDGER_DAMAGED, detail=Phrase("inventory {what}", what=compared.contradicts)))
     return found
 
 

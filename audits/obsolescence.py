@@ -25,6 +25,7 @@ from preservation.risk.scoring import Assessment, assessed
 from preservation.risk.table import Table, table_now
 from preservation.risk.watch import known_tools, record_tools, watched
 from preservation.stores import all_open, attached
+from storage_backends.errors import Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,10 @@ def obsolescence(
     findings = []
     bundle = outdated(view)
     if bundle:
-        findings.append(Finding(Code.FORMATS_OUTDATED, detail=f"bundle {bundle[:16]}"))
+        findings.append(Finding(Code.FORMATS_OUTDATED, detail=Phrase("bundle {bundle}", bundle=bundle[:16])))
     count = sum(1 for _ in waiting(repository, view))
     if count:
-        findings.append(Finding(Code.FORMATS_DISAGREE, detail=f"{count} contents"))
+        findings.append(Finding(Code.FORMATS_DISAGREE, detail=Phrase("{count} contents", count=count)))
     seen = watched(view, found.assessments, known_tools(view) if tools is None else tools)
     findings += [Finding(Code.FORMAT_AT_RISK, detail=_detail(one)) for one in _named(found, seen.at_risk)]
     findings += [Finding(Code.FORMAT_RISK_GREW, detail=_detail(one)) for one in _named(found, seen.grown)]

@@ -37,6 +37,7 @@ from preservation.catalog.rows import CopyRow, CopyState, FondsRow, PackRow, Sto
 from preservation.ledger.events import time_text
 from preservation.repository import Repository
 from preservation.stores import attached
+from storage_backends.errors import Phrase
 
 NEVER_STARTED = 36 * 3_600.0
 """A repository whose oldest copy has this age and that no service was ever at work on, is told to have none."""
@@ -141,17 +142,17 @@ def standing(repository: Repository) -> Standing:
 def _stopped(heartbeat: Heartbeat, days: float | None) -> list[Finding]:
     if days is None:
         return []
-    detail = f"not at work since {heartbeat.alive}" if heartbeat.alive else "never at work"
+    detail = Phrase("not at work since {time}", time=heartbeat.alive) if heartbeat.alive else "never at work"
     return [Finding(Code.SCHEDULER_STOPPED, detail=detail)]
 
 
 def _findings(one: StoreStanding) -> list[Finding]:
     found = []
     if one.overdue:
-        detail = f"{one.overdue} copies, the oldest {one.oldest_age_days:.1f} days"
+        detail = Phrase("{count} copies, the oldest {days} days", count=one.overdue, days=f"{one.oldest_age_days:.1f}")
         found.append(Finding(Code.VERIFICATION_OVERDUE, one.name, detail=detail))
     if one.late:
-        detail = f"{one.late} copies, the oldest {one.oldest_age_days:.1f} days"
+        detail = Phrase("{count} copies, the oldest {days} days", count=one.late, days=f"{one.oldest_age_days:.1f}")
         found.append(Finding(Code.VERIFICATION_LATE, one.name, detail=detail))
     if one.forecast is not None:
         found.append(Finding(Code.VERIFICATION_FORECAST, one.name, detail=one.forecast))

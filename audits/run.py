@@ -38,6 +38,7 @@ from preservation.repository import Repository
 from preservation.stopping import StoppedError
 from preservation.stores import Store, all_open, attached, sharings
 from storage_backends.backend import OnCartridges
+from storage_backends.errors import Phrase
 
 __all__ = ["Coverage", "Report", "Scope", "audit", "repair_named"]
 
@@ -325,7 +326,7 @@ def _how_found(seen: Seen, pack: PackRow) -> str:
 def _standing(view: View) -> tuple[list[str], list[Finding]]:
     """Return the objects that are lost, and what stays wrong though no copy that was looked at shows it."""
     lost = sorted({f"blake3:{row.blake3}" for row in rows.every(view, LostRow)})
-    findings = [Finding(Code.OBJECTS_LOST, detail=f"{len(lost)} objects")] if lost else []
+    findings = [Finding(Code.OBJECTS_LOST, detail=Phrase("{count} objects", count=len(lost)))] if lost else []
     held = {row.pack for row in rows.every(view, CopyRow)}
     for row in rows.every(view, PackRow):
         if row.index_missing:

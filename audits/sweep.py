@@ -17,7 +17,7 @@ from preservation.repository import Repository
 from preservation.sidecars import blocks_name, index_name
 from preservation.stores import Store
 from storage_backends.backend import Ordered, StorageBackend
-from storage_backends.errors import KeyMissingError, ReadFailureError, StorageError
+from storage_backends.errors import KeyMissingError, Phrase, ReadFailureError, StorageError
 from storage_backends.tape.drive import CartridgeShelvedError
 
 SIDECAR = re.compile(r"indexes/[^/]+/[0-9a-f]{2}/([0-9a-f]{64})\.(jsonl|blocks)")
@@ -65,7 +65,9 @@ def _store(
     try:
         ahead = ahead_of(repository, backend)
         if ahead:  # what it has and we do not know must neither be moved nor be written over
-            return [Finding(Code.LEDGER_DAMAGED, store.name, detail=f"{ahead} lies there, unknown here")]
+            return [
+                Finding(Code.LEDGER_DAMAGED, store.name, detail=Phrase("{ahead} lies there, unknown here", ahead=ahead))
+            ]
         findings += _unexpected(repository, store, backend, repair=repair)
         if not listing:
             findings += _sidecars(repository, stores, store, backend, repair=repair)

@@ -12,7 +12,7 @@ from commands.shaping import command, json_option
 from commands.statuses import Status
 from commands.surroundings import Call
 from commands.wording import _, number_text, time_text
-from storage_backends.errors import marked
+from storage_backends.errors import Phrase, marked
 
 if TYPE_CHECKING:
     from preservation.catalog.formats import ReidentificationRow
@@ -82,7 +82,7 @@ def _check_second() -> None:
     )
 
     if not is_installed():
-        raise NoSecondOpinionError(reason=f"{LIBRARY} is not installed")
+        raise NoSecondOpinionError(reason=Phrase("{name} is not installed", name=LIBRARY))
 
 
 def _json(run: "ReidentificationRow") -> dict[str, Any]:

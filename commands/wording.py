@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone, tzinfo
 
-from storage_backends.errors import MocbanError
+from storage_backends.errors import MocbanError, Phrase, is_worded
 
 DOMAIN = "mocban"
 LOCALE = os.path.join(os.path.dirname(__file__), "locale")
@@ -19,9 +19,6 @@ DEFAULT_ZONE = timezone(timedelta(hours=7))
 
 gettext.bindtextdomain(DOMAIN, LOCALE)
 gettext.textdomain(DOMAIN)  # click asks the same domain, so that its own messages are translated too
-
-_WORDED = {"detail", "kind", "reason", "what"}
-"""Fields of evidence in which our own words may stand, and not only names from outside."""
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -69,21 +66,20 @@ def _escaped(letter: str) -> str:
 
 def filled(template: str, **evidence: object) -> str:
     """Return ``template`` in the person's language, filled with ``evidence``, of which nothing steers a terminal."""
-    values = {name: _presented(value, worded=name in _WORDED) for name, value in evidence.items()}
-    return _(template).format(**values)
+    return _(template).format(**{name: _presented(name, value) for name, value in evidence.items()})
 
 
-def _presented(value: object, *, worded: bool) -> object:
-    if isinstance(value, MocbanError):
+def _presented(name: str, value: object) -> object:
+    if isinstance(value, (MocbanError, Phrase)):
         return told(value)
     if isinstance(value, (str, bytes)):
-        return harmless(_(value) if worded and isinstance(value, str) else value)
-    return value
+        return harmless(_(value) if is_worded(name) and isinstance(value, str) else value)
+    return value if value is None or isinstance(value, (int, float, list, tuple)) else harmless(value)
 
 
-def told(error: MocbanError) -> str:
-    """Return what an error says, in the person's language."""
-    return filled(error.template, **error.evidence)
+def told(said: MocbanError | str) -> str:
+    """Return what an error or a phrase says, in the person's language; any other text as it is, made harmless."""
+    return filled(said.template, **said.evidence) if isinstance(said, (MocbanError, Phrase)) else harmless(said)
 
 
 def size_text(count: int) -> str:

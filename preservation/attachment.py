@@ -12,7 +12,7 @@ from preservation.repository import Repository
 from preservation.stores import Sharing, all_open, attached, good_holders, satisfies, sharings, store_named
 from storage_backends import locations
 from storage_backends.backend import StorageProfile
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 from storage_backends.tape.cartridges import Cartridges
 
 
@@ -61,7 +61,9 @@ def add(
             locations.initialise_store(url, found, cartridges and _labelled(repository, cartridges))
         return _known_again(repository, by_id[found], name, url)
     if name in by_name:
-        raise StoreExistsError(name=name, reason=f"this name stands for a store at {by_name[name].url} already")
+        raise StoreExistsError(
+            name=name, reason=Phrase("this name stands for a store at {url} already", url=by_name[name].url)
+        )
     if found is not None and _holds_something(url, found):
         raise StoreExistsError(name=url, reason="this place belongs to a store of another repository")
     row = StoreRow(

@@ -14,6 +14,7 @@ from hashlib import sha256
 
 from preservation.ledger.errors import NoteError
 from preservation.ledger.notes import KEY_BYTES, KEY_ID_BYTES, Note, Signature, VerifierKey
+from storage_backends.errors import Phrase
 
 COSIGNATURE = b"\x04"
 """The signature type of Ed25519 cosignatures in key ids and verifier keys."""
@@ -63,7 +64,11 @@ def parse_witness_key(text: str) -> WitnessKey:
         raise NoteError(reason="a key that is not for Ed25519 cosignatures")
     key = WitnessKey(name, data[1:])
     if str(key) != text:
-        raise NoteError(reason=f"the key of {name!r:.80} has another id than it says ({key_id:.20})")
+        raise NoteError(
+            reason=Phrase(
+                "the key of {name!r:.80} has another id than it says ({key_id:.20})", name=name, key_id=key_id
+            )
+        )
     return key
 
 
@@ -90,10 +95,10 @@ def cosignature_of(note: Note, key: WitnessKey) -> Cosignature | None:
         if (line.name, line.key_id) != (key.name, key.key_id):
             continue
         if len(line.data) != _STAMPED.size:
-            raise NoteError(reason=f"a cosignature of {key.name!r:.80} with a wrong length")
+            raise NoteError(reason=Phrase("a cosignature of {name!r:.80} with a wrong length", name=key.name))
         seconds, signature = _STAMPED.unpack(line.data)
         if seconds > _LAST_SECOND or not verifier.verifies(cosigned_message(note.text, seconds), signature):
-            raise NoteError(reason=f"the cosignature of {key.name!r:.80} is wrong")
+            raise NoteError(reason=Phrase("the cosignature of {name!r:.80} is wrong", name=key.name))
         one = Cosignature(key, datetime.fromtimestamp(seconds, UTC), line)
         if found is None or one.time > found.time:
             found = one

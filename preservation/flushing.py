@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from preservation.fixity import CHUNK, Fixity, expecting
 from preservation.packing import check_reader, write_anew
 from storage_backends.backend import Flushing, Item, Reach, Reader, StorageBackend
-from storage_backends.errors import MocbanError, StorageError
+from storage_backends.errors import MocbanError, Phrase, StorageError
 
 
 @dataclass(slots=True)
@@ -56,7 +56,9 @@ def rewritten(backend: StorageBackend, key: str, fixity: Fixity, pieces: Iterato
     write_anew(backend, key, fixity.size, expecting(_Pieces(pieces), fixity, what=key))
     result = flushed(backend, {key: fixity})
     if key not in result.proven:
-        raise result.failure or StorageError(place=backend.place, reason=f"{key} was not brought to a cartridge")
+        raise result.failure or StorageError(
+            place=backend.place, reason=Phrase("{key} was not brought to a cartridge", key=key)
+        )
     return result.proven[key]
 
 

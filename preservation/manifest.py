@@ -10,7 +10,7 @@ from json.encoder import encode_basestring
 from typing import Any
 
 from preservation.fixity import Fixity, Hasher, new_blake3
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 FORMAT = 1
 LONGEST_LINE = 1 << 20
@@ -146,7 +146,9 @@ def parse(lines: Iterable[bytes], package: str) -> Iterator[dict[str, Any] | Lin
             else:
                 parsed = _parsed(line)
                 if parsed.path <= previous:
-                    raise ManifestUnreadableError(package=package, reason=f"line {number + 1} is out of order")
+                    raise ManifestUnreadableError(
+                        package=package, reason=Phrase("line {number} is out of order", number=number + 1)
+                    )
                 previous = parsed.path
                 if isinstance(parsed, FileLine):
                     files, byte_count = files + 1, byte_count + parsed.size
@@ -154,7 +156,9 @@ def parse(lines: Iterable[bytes], package: str) -> Iterator[dict[str, Any] | Lin
                     folders += 1
                 yield parsed
         except (ValueError, KeyError, TypeError) as error:
-            raise ManifestUnreadableError(package=package, reason=f"line {number + 1}: {error!r}") from error
+            raise ManifestUnreadableError(
+                package=package, reason=Phrase("line {number}: {error}", number=number + 1, error=repr(error))
+            ) from error
         hasher.update(text)
     found = {"bytes": byte_count, "digest": f"blake3:{hasher.hexdigest()}", "files": files, "folders": folders}
     if trailer != found:

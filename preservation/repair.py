@@ -40,6 +40,7 @@ from storage_backends.backend import Draft, Drafting, Item, Reach, Rewriting, St
 from storage_backends.errors import (
     KeyMissingError,
     MocbanError,
+    Phrase,
     ReadFailureError,
     SourceLengthError,
     StorageError,
@@ -126,7 +127,7 @@ def _check_nothing_hidden(repository: Repository, pack: PackRow, bad: Sequence[B
         detail = record.event.detail
         store = str(detail.get("store"))
         if store in detached and detail.get("pack") == pack.pack and record.event.type in _COPY_MADE:
-            reason = f"{detached[store]} may hold a good copy; attach it again, or record its loss"
+            reason = Phrase("{store} may hold a good copy; attach it again, or record its loss", store=detached[store])
             raise NotRepairableError(pack=pack.pack, reason=reason)
 
 
@@ -146,7 +147,9 @@ def _replace(repository: Repository, pack: PackRow, bad: Bad, pieces: Iterator[b
     elif isinstance(backend, Rewriting):
         (item, reach), kind, place = rewritten(backend, key, fixity, pieces), str(bad.verdict), ""
     else:
-        raise NotRepairableError(pack=pack.pack, reason=f"{bad.store.name} cannot write beside what is there")
+        raise NotRepairableError(
+            pack=pack.pack, reason=Phrase("{store} cannot write beside what is there", store=bad.store.name)
+        )
     repository.record(
         [
             repository.event(

@@ -23,7 +23,7 @@ from preservation.ledger.notes import SignedCheckpoint
 from preservation.repository import Repository
 from preservation.rfc3161 import KIND, Token, TokenError, query, read_reply, read_token, signature_problem
 from preservation.stores import all_open, attached
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 SKEW = timedelta(minutes=5)
 """Clocks that differ by more than this are told of."""
@@ -126,7 +126,7 @@ def obtain(repository: Repository) -> Timestamped:
     nonce = int.from_bytes(repository.world.random(_NONCE_BYTES))
     answer = post(url, query(digest, nonce), KIND, attestations.LIMIT)
     if answer.status != _HTTP_OK:
-        raise TimestampError(place=url, reason=f"HTTP {answer.status}")
+        raise TimestampError(place=url, reason=Phrase("HTTP {status}", status=answer.status))
     token = read_reply(answer.body, digest, nonce)
     problem = signature_problem(token, ca_file)
     if problem:
@@ -147,7 +147,7 @@ def roots_file(repository: Repository) -> str:
         raise TimestampSetupError(reason=marked("'ca_file' is empty; a token cannot be verified without roots"))
     path = os.path.join(repository.path, name)
     if not os.path.isfile(path) or not os.access(path, os.R_OK):
-        raise TimestampSetupError(reason=f"'ca_file': {path}")
+        raise TimestampSetupError(reason=Phrase("'ca_file': {path}", path=path))
     return path
 
 

@@ -10,7 +10,13 @@ from contextlib import contextmanager, suppress
 from storage_backends.backend import DRAFTS, MARKER_KEY, Item
 from storage_backends.disk_errors import writing
 from storage_backends.disk_folders import FILE, NOT_ITEMS, close_all, make_way, publish, stat_item
-from storage_backends.errors import GenerationChangedError, StoreFullError, StoreRefusesError, StoreUnavailableError
+from storage_backends.errors import (
+    GenerationChangedError,
+    Phrase,
+    StoreFullError,
+    StoreRefusesError,
+    StoreUnavailableError,
+)
 
 LONGEST_MARKER = 64 << 10
 
@@ -54,7 +60,7 @@ class Root:
         except OSError as error:
             raise StoreUnavailableError(place=self.place, reason=error.strerror) from error
         if found != self._store_id:
-            raise StoreUnavailableError(place=self.place, reason=f"it is another store, {found!r}")
+            raise StoreUnavailableError(place=self.place, reason=Phrase("it is another store, {found!r}", found=found))
         self._marker_seen = seen
 
     def drafts(self, root: int) -> int:
@@ -119,7 +125,7 @@ def _initialise(folder: int, root: str, store_id: str) -> None:
     with suppress(FileNotFoundError):
         found = _read_marker(folder)
         if found != store_id:
-            raise StoreRefusesError(place=root, reason=f"the folder is another store, {found!r}")
+            raise StoreRefusesError(place=root, reason=Phrase("the folder is another store, {found!r}", found=found))
         return
     if not set(map(os.fsencode, os.listdir(folder))) <= NOT_ITEMS:
         raise StoreRefusesError(place=root, reason="the folder is not empty and is not a store")

@@ -3,12 +3,56 @@
 Damage is a finding, not an error. An error means that we could not do or could not look.
 """
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, Self
+
+REASON = "reason"
+"""The name of evidence that says why, in a sentence."""
 
 
 def marked(text: str) -> str:
     """Mark a text for translation; it is translated where it is shown to a person."""
     return text
+
+
+class Phrase(str):
+    """A sentence with values: the English text, which knows the ``template`` it was made of and its ``evidence``.
+
+    It is an ordinary text wherever it is compared, logged, or written as JSON. Only where a person reads it, the
+    template is translated before it is filled in. What is cut out of a phrase or added to it is English, nothing else.
+    """
+
+    __slots__ = ("evidence", "template")
+    template: str
+    evidence: dict[str, object]
+
+    def __new__(cls, template: str, /, **evidence: object) -> Self:
+        """Return ``template`` filled with ``evidence``. A number is given as it is to be read, or whole."""
+        made = super().__new__(cls, template.format(**evidence))
+        made.template = template
+        made.evidence = evidence
+        return made
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_said_again, (self.template, self.evidence))
+
+
+def _said_again(template: str, evidence: dict[str, object]) -> Phrase:
+    return Phrase(template, **evidence)
+
+
+def joined(parts: Iterable[str], between: str = "; ") -> Phrase:
+    """Return ``parts``, which may be phrases or reasons that stand for themselves, as one phrase."""
+    reasons = {f"{REASON}_{number}": part for number, part in enumerate(parts)}
+    return Phrase(between.join(f"{{{name}}}" for name in reasons), **reasons)
+
+
+def is_worded(name: str) -> bool:
+    """Return whether a text under this name of evidence is a sentence of ours: ``reason``, ``reason_1``, ...
+
+    Anything else may be the name of a file, and is never looked up among the translations.
+    """
+    return name == REASON or name.startswith(f"{REASON}_")
 
 
 class MocbanError(Exception):
@@ -24,8 +68,8 @@ class MocbanError(Exception):
         super().__init__()
         self.evidence = evidence
 
-    def __str__(self) -> str:
-        return self.template.format(**self.evidence)
+    def __str__(self) -> Phrase:
+        return Phrase(self.template, **self.evidence)
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_again, (type(self), self.evidence))

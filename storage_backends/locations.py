@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from storage_backends import disk
 from storage_backends.backend import StorageBackend, StorageProfile
-from storage_backends.errors import StorageError, StoreRefusesError, marked
+from storage_backends.errors import Phrase, StorageError, StoreRefusesError, marked
 from storage_backends.memory import MemoryBackend, Shelf
 from storage_backends.recalling import SelfRecalling
 from storage_backends.tape.addresses import KINDS, BadAddressError, Hardware, hardware_of
@@ -103,7 +103,7 @@ def initialise_store(url: str, store_id: str, cartridges: Cartridges | None = No
         return
     shelf = _shelf(place)
     if shelf.store_id not in {None, store_id}:
-        raise StoreRefusesError(place=url, reason=f"it is another store, {shelf.store_id!r}")
+        raise StoreRefusesError(place=url, reason=Phrase("it is another store, {found!r}", found=shelf.store_id))
     shelf.store_id = store_id
 
 

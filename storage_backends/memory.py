@@ -13,6 +13,7 @@ from storage_backends.errors import (
     GenerationChangedError,
     KeyExistsError,
     KeyMissingError,
+    Phrase,
     StorageError,
     StoreUnavailableError,
 )
@@ -110,7 +111,11 @@ class MemoryBackend:
 
     def _available(self) -> Shelf:
         if self._shelf.store_id != self._store_id:
-            reason = "nothing is there" if self._shelf.store_id is None else f"it is {self._shelf.store_id!r}"
+            reason = (
+                "nothing is there"
+                if self._shelf.store_id is None
+                else Phrase("it is {found!r}", found=self._shelf.store_id)
+            )
             raise StoreUnavailableError(place=self.place, reason=reason)
         return self._shelf
 

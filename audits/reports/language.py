@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone, tzinfo
 
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, is_worded, marked
 
 LANGUAGES = ("en", "vi")
 DEFAULT_ZONE = timezone(timedelta(hours=7))
@@ -62,20 +62,24 @@ class Language:
     def say(self, template: str, **values: object) -> str:
         """Return ``template`` in this language; numbers are written as it writes them, texts made visible."""
         text = self.translate(template) if template else ""
-        return text.format(**{name: self._shown(value) for name, value in values.items()}) if values else text
+        return text.format(**{name: self._shown(name, value) for name, value in values.items()}) if values else text
 
-    def told(self, error: MocbanError) -> str:
-        """Return what an error says."""
-        return self.say(error.template, **error.evidence)
+    def told(self, said: MocbanError | str) -> str:
+        """Return what an error or a phrase says; any other text as it is, made visible."""
+        if isinstance(said, (MocbanError, Phrase)):
+            return self.say(said.template, **said.evidence)
+        return shortened(said)
 
-    def _shown(self, value: object) -> object:
+    def _shown(self, name: str, value: object) -> object:
         if isinstance(value, bool):
             return value
         if isinstance(value, int):
             return self.number(value)
         if isinstance(value, float):
             return self.decimal(value)
-        return self.told(value) if isinstance(value, MocbanError) else shortened(value)
+        if isinstance(value, (MocbanError, Phrase)):
+            return self.told(value)
+        return shortened(self.translate(value) if value and isinstance(value, str) and is_worded(name) else value)
 
     @property
     def _is_vietnamese(self) -> bool:

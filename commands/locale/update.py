@@ -3,7 +3,7 @@
     python commands/locale/update.py
 
 New texts are added to each ``.po`` without a translation, texts that are gone are dropped, and the ``.mo`` is compiled.
-Texts are what stands in ``_``, ``marked`` and ``ngettext``, and the reasons that errors are given word for word.
+Texts are what stands in ``_``, ``marked``, ``ngettext`` and ``Phrase``, and the reasons given word for word to errors.
 """
 
 import ast
@@ -17,13 +17,13 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
+from storage_backends.errors import is_worded
+
 ROOT = Path(__file__).resolve().parents[2]
 LOCALE = Path(__file__).resolve().parent
 ROOMS = ("cli.py", "commands", "audits", "preservation", "storage_backends")
 LANGUAGES = ("vi",)
-CALLS = {"_": 1, "marked": 1, "ngettext": 2}
-WORDED = {"reason", "what", "detail"}
-"""Arguments of errors whose literal values are texts."""
+CALLS = {"_": 1, "marked": 1, "ngettext": 2, "Phrase": 1}
 TABLES = {"REMARKS"}
 """Tables whose values are texts, although they are not marked."""
 
@@ -95,8 +95,8 @@ def _of_call(node: ast.Call) -> Iterator[tuple[str | tuple[str, str], int]]:
         found = [text for text, _ in _literals(node.args[: CALLS[name]])]
         if len(found) == CALLS[name]:
             yield (found[0] if len(found) == 1 else (found[0], found[1])), node.lineno
-    elif name.endswith("Error") or name == "SubmissionWarning":
-        yield from _literals([word.value for word in node.keywords if word.arg in WORDED])
+    if name.endswith("Error") or name == "Phrase":
+        yield from _literals([word.value for word in node.keywords if word.arg and is_worded(word.arg)])
 
 
 def _literals(nodes: list[ast.expr]) -> Iterator[tuple[str, int]]:

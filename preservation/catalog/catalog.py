@@ -10,6 +10,7 @@ from preservation.catalog.errors import CatalogDamagedError
 from preservation.catalog.overlay import Overlay
 from preservation.catalog.projection import IndexOf, apply
 from preservation.ledger.events import Record
+from storage_backends.errors import Phrase
 
 CHANGES_AT_ONCE = 200_000
 """Rows changed in memory before they are written: bounds memory while a long ledger is replayed."""
@@ -77,7 +78,7 @@ class Catalog:
         position = int(value) if value is not None else 0
         size = self.ledger_size()
         if position > size:
-            reason = f"it reflects {position} events, the ledger has {size}"
+            reason = Phrase("it reflects {position} events, the ledger has {size}", position=position, size=size)
             raise CatalogDamagedError(place=self.path, reason=reason)
         return self.records(position) if position < size else iter(())
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from preservation.dissemination.errors import DestinationError
 from preservation.ledger.files import fsync_directory
 from preservation.submission.errors import shown
+from storage_backends.errors import Phrase
 
 PARTIAL = b".partial"
 EVENTS_XML = b".premis.xml"
@@ -69,7 +70,7 @@ def _check_empty(place: bytes) -> None:
 def _check_folder(place: bytes, repository: str) -> None:
     folder = os.path.dirname(place)
     if not os.path.isdir(folder):
-        raise DestinationError(dest=shown(place), reason=f"there is no folder {shown(folder)}")
+        raise DestinationError(dest=shown(place), reason=Phrase("there is no folder {folder}", folder=shown(folder)))
     inside = os.path.realpath(os.fsencode(repository))
     if os.path.commonpath([os.path.realpath(folder), inside]) == inside:
         raise DestinationError(dest=shown(place), reason="it lies inside the repository")

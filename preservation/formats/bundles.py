@@ -20,7 +20,7 @@ from preservation.formats.droid import (
 )
 from preservation.formats.index import Format, Pattern, Signature
 from preservation.formats.necessity import Condition, Containing, Keyed, Necessity
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 CONVERTER = "1"
 """The version of the code that makes bundles; whoever changes what comes out of the same inputs counts it up."""
@@ -109,7 +109,7 @@ class SignatureBundle:
         try:
             value = json.loads(content)
             if value["form"] != FORM:
-                raise BadBundleError(place=place, reason=f"form {value['form']!r:.40}")
+                raise BadBundleError(place=place, reason=Phrase("form {form!r:.40}", form=value["form"]))
             bundle = cls(
                 pronom=value["pronom"],
                 containers=value["containers"],
@@ -126,7 +126,7 @@ class SignatureBundle:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadBundleError(place=place, reason=type(error).__name__) from error
         if bundle.id != value["id"]:
-            raise BadBundleError(place=place, reason=f"its inputs make {bundle.id[:SHORT]}")
+            raise BadBundleError(place=place, reason=Phrase("its inputs make {bundle}", bundle=bundle.id[:SHORT]))
         return bundle
 
 

@@ -13,7 +13,7 @@ from preservation.formats.containers import ContainerSignature, Entry, Signature
 from preservation.formats.identification import BadIdentificationError, checked_puid
 from preservation.formats.index import Format, Signature
 from preservation.formats.sequences import BadSequenceError, byte_sequence
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 LARGEST_FILE = 64 << 20
 """Bytes of a signature file; the newest has four million."""
@@ -119,7 +119,7 @@ def container_version(content: bytes, path: str) -> str:
 def _root(content: bytes, path: str, tag: str) -> ET.Element:
     """Parse a document without declarations of types and entities, which could grow without end; drop namespaces."""
     if len(content) > LARGEST_FILE:
-        raise BadSignatureFileError(path=path, reason=f"more than {LARGEST_FILE} bytes")
+        raise BadSignatureFileError(path=path, reason=Phrase("more than {limit} bytes", limit=LARGEST_FILE))
     if _FORBIDDEN.search(content):
         raise BadSignatureFileError(path=path, reason="a document type, an entity or bytes of zero")
     try:
@@ -129,7 +129,9 @@ def _root(content: bytes, path: str, tag: str) -> ET.Element:
     for element in root.iter():
         element.tag = element.tag.rpartition("}")[2]
     if root.tag != tag:
-        raise BadSignatureFileError(path=path, reason=f"its root is {root.tag!r:.60}, not {tag}")
+        raise BadSignatureFileError(
+            path=path, reason=Phrase("its root is {found!r:.60}, not {wanted}", found=root.tag, wanted=tag)
+        )
     return root
 
 

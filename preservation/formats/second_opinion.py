@@ -24,7 +24,7 @@ from preservation.formats.identification import (
     checked_puid,
 )
 from preservation.identifications import Verdict
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 LIBRARY = "pygfried"
 
@@ -62,6 +62,12 @@ class NoSecondOpinionError(MocbanError):
 def is_installed() -> bool:
     """Tell whether the library is there; it is not loaded."""
     return find_spec(LIBRARY) is not None
+
+
+def check_installed() -> None:
+    """Raise `NoSecondOpinionError` if the library is not there, before anything else is done."""
+    if not is_installed():
+        raise NoSecondOpinionError(reason=Phrase("{name} is not installed", name=LIBRARY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,9 @@ class SecondOpinion:
             hello = self._read(START_DEADLINE)
         except (OSError, EOFError, BadFrameError, TimeoutError) as error:
             self.close()
-            raise NoSecondOpinionError(reason=f"its process does not start ({type(error).__name__})") from error
+            raise NoSecondOpinionError(
+                reason=Phrase("its process does not start ({kind})", kind=type(error).__name__)
+            ) from error
         if "failed" in hello:
             self.close()
             raise NoSecondOpinionError(reason=str(hello["failed"])[:200])

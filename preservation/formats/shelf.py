@@ -23,7 +23,7 @@ from preservation.ledger.canonical import Json
 from preservation.ledger.events import Event, EventType
 from preservation.ledger.files import fsync_directory, replace_file
 from preservation.repository import Repository
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 FOLDER = "signatures"
 """Below the repository: `<id>/bundle.json`, and `<id>/about.json` beside it."""
@@ -365,5 +365,5 @@ def _read(path: str, limit: int) -> bytes:
     with open(path, "rb") as file:
         content = file.read(limit + 1)
     if len(content) > limit:
-        raise BadBundleError(place=path, reason=f"more than {limit} bytes")
+        raise BadBundleError(place=path, reason=Phrase("more than {limit} bytes", limit=limit))
     return content

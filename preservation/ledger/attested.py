@@ -13,6 +13,7 @@ from preservation.ledger.events import parse_record
 from preservation.ledger.files import read_file
 from preservation.ledger.notes import NOTE_LIMIT, Signature, parse_note
 from preservation.ledger.problems import LedgerProblem
+from storage_backends.errors import Phrase
 
 ATTESTED = b'"attestations":{'
 """Stands in every record that names files."""
@@ -35,7 +36,9 @@ def check_attested(path: str, attested: Mapping[str, str]) -> Iterator[LedgerPro
     """Yield which of the ``attested`` files beside the ledger at ``path`` are missing or are not what was recorded."""
     for name, digest in attested.items():
         if _NAME.fullmatch(name) is None:
-            yield LedgerProblem("attestation_missing", "event", f"{name!r:.80} is no name of an attestation")
+            yield LedgerProblem(
+                "attestation_missing", "event", Phrase("{name!r:.80} is no name of an attestation", name=name)
+            )
             continue
         try:
             found = sha256(read_file(os.path.join(path, name), NOTE_LIMIT)).hexdigest()
@@ -43,7 +46,9 @@ def check_attested(path: str, attested: Mapping[str, str]) -> Iterator[LedgerPro
             yield LedgerProblem("attestation_missing", name, "what a witness or a clock attested cannot be read")
             continue
         if found != digest:
-            yield LedgerProblem("attestation_differs", name, f"sha256:{found} is not what its event says")
+            yield LedgerProblem(
+                "attestation_differs", name, Phrase("sha256:{digest} is not what its event says", digest=found)
+            )
 
 
 def witness_lines(path: str, size: int) -> tuple[Signature, ...]:

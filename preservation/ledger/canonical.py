@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn, TypeAlias
 
 from preservation.ledger.errors import RecordError
+from storage_backends.errors import Phrase
 
 Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
 
@@ -41,7 +42,7 @@ def read_canonical(data: bytes) -> Json:
         # Sorting by code points equals sorting by UTF-16 code units as long as there is nothing but ASCII.
         again = _encode_sorted(value).encode() if data.isascii() else canonical(value)
     except (ValueError, RecursionError) as error:
-        raise RecordError(reason=f"not JSON in UTF-8 ({type(error).__name__})") from error
+        raise RecordError(reason=Phrase("not JSON in UTF-8 ({kind})", kind=type(error).__name__)) from error
     if again != data:
         raise RecordError(reason="not in canonical form")
     if data.count(b"{") + data.count(b"[") > DEEPEST:
@@ -51,7 +52,7 @@ def read_canonical(data: bytes) -> Json:
 
 def _ordered(value: object, depth: int) -> object:
     if depth > DEEPEST:
-        raise RecordError(reason=f"nested deeper than {DEEPEST} levels")
+        raise RecordError(reason=Phrase("nested deeper than {limit} levels", limit=DEEPEST))
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int):
@@ -59,11 +60,11 @@ def _ordered(value: object, depth: int) -> object:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise RecordError(reason=f"a key of type {type(key).__name__}")
+                raise RecordError(reason=Phrase("a key of type {kind}", kind=type(key).__name__))
         return {key: _ordered(value[key], depth + 1) for key in sorted(value, key=_utf16)}
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return [_ordered(item, depth + 1) for item in value]
-    raise RecordError(reason=f"a value of type {type(value).__name__}")
+    raise RecordError(reason=Phrase("a value of type {kind}", kind=type(value).__name__))
 
 
 def _utf16(key: str) -> bytes:
@@ -81,7 +82,7 @@ def _integer(text: str) -> int:
 
 
 def _refuse(text: str) -> NoReturn:
-    raise RecordError(reason=f"the number {text[:40]}, which is not an integer")
+    raise RecordError(reason=Phrase("the number {number}, which is not an integer", number=text[:40]))
 
 
 _decoder = json.JSONDecoder(parse_float=_refuse, parse_int=_integer, parse_constant=_refuse)

@@ -32,6 +32,7 @@ from preservation.ledger.sealed import cached_segments, finished_ranges
 from preservation.ledger.survey import Survey, Task, surveys
 from preservation.ledger.wal import Frame, batches, frames
 from preservation.ledger.walk import Walk
+from storage_backends.errors import Phrase
 
 Told = Callable[[int, int], None]
 """Told of so many events and bytes more that were read."""
@@ -88,14 +89,14 @@ def _surveyed(
 def check_survey(walk: Walk, one: Survey) -> Iterator[LedgerProblem]:
     """Take what was seen of a segment into the walk; yield what is wrong with the segment."""
     if one.first != walk.seq:
-        yield LedgerProblem("segment_missing", one.name, f"it should begin with event {walk.seq}")
+        yield LedgerProblem("segment_missing", one.name, Phrase("it should begin with event {event}", event=walk.seq))
         walk.lose(one.first)
     yield from one.problems
     walk.take_survey(one)
     if not one.pieces:
         walk.lose(one.end)
     if walk.seq != one.end:
-        yield LedgerProblem("segment_incomplete", one.name, f"it has the events to {walk.seq}")
+        yield LedgerProblem("segment_incomplete", one.name, Phrase("it has the events to {event}", event=walk.seq))
         walk.lose(one.end)
 
 
@@ -153,7 +154,11 @@ def _check_frames(walk: Walk, descriptor: int, name: str, *, deep: bool) -> Iter
             yield from check_records(data, {}, name, walk.seq)
         walk.take(data)
     if found < size:
-        yield LedgerProblem("hot_torn", name, f"{size - found} bytes after event {walk.seq} are no complete batch")
+        yield LedgerProblem(
+            "hot_torn",
+            name,
+            Phrase("{count} bytes after event {event} are no complete batch", count=size - found, event=walk.seq),
+        )
 
 
 def check_closings(walk: Walk, seen: Sequence[Survey]) -> Iterator[LedgerProblem]:
@@ -172,7 +177,11 @@ def check_closings(walk: Walk, seen: Sequence[Survey]) -> Iterator[LedgerProblem
             continue
         expected = (event.detail.get("first"), event.detail.get("end"), event.detail.get("sha256"))
         if event.type != EventType.SEGMENT_CLOSED or expected != (one.first, one.end, one.sha256):
-            yield LedgerProblem("segment_differs", one.name, f"sha256:{one.sha256} is not what event {one.end} says")
+            yield LedgerProblem(
+                "segment_differs",
+                one.name,
+                Phrase("sha256:{digest} is not what event {event} says", digest=one.sha256, event=one.end),
+            )
 
 
 def _check_cache(path: str, walk: Walk, ranges: Sequence[tuple[int, int]]) -> Iterator[LedgerProblem]:
@@ -212,13 +221,17 @@ def _check_checkpoint(
         yield LedgerProblem("checkpoint_invalid", name, str(error))
         return
     if key is not None and key not in found:
-        yield LedgerProblem("checkpoint_unsigned", name, f"it is not signed by the log key of its size, {key}")
+        yield LedgerProblem(
+            "checkpoint_unsigned", name, Phrase("it is not signed by the log key of its size, {key}", key=key)
+        )
     if own and periods and len(found) < len(signed.note.signatures):
         yield LedgerProblem("checkpoint_invalid", name, "it carries a signature by no key of this ledger")
     if key is not None and signed.checkpoint.origin != key.name:
-        yield LedgerProblem("checkpoint_foreign", name, f"it is about {signed.checkpoint.origin!r:.80}")
+        yield LedgerProblem(
+            "checkpoint_foreign", name, Phrase("it is about {origin!r:.80}", origin=signed.checkpoint.origin)
+        )
     if size > walk.seq:
-        yield LedgerProblem("history_shortened", name, f"only {walk.seq} events are left")
+        yield LedgerProblem("history_shortened", name, Phrase("only {event} events are left", event=walk.seq))
     elif size not in walk.roots:
         yield LedgerProblem("checkpoint_unverified", name, "not all events before it could be read")
     elif walk.roots[size] != signed.checkpoint.root:

@@ -15,6 +15,7 @@ from preservation.ledger.notes import (
     sign_note,
     signed_by,
 )
+from storage_backends.errors import Phrase
 
 
 def checkpoint_sizes(root: str) -> list[int]:
@@ -31,7 +32,9 @@ def read_checkpoint(root: str, size: int) -> SignedCheckpoint:
     """
     signed = SignedCheckpoint.parse(read_file(checkpoint_path(root, size), NOTE_LIMIT))
     if signed.checkpoint.size != size:
-        raise NoteError(reason=f"{note_name(size)} is about {signed.checkpoint.size} events")
+        raise NoteError(
+            reason=Phrase("{name} is about {size} events", name=note_name(size), size=signed.checkpoint.size)
+        )
     return signed
 
 
@@ -70,6 +73,6 @@ def _again(path: str, earlier: SignedCheckpoint, checkpoint: Checkpoint, signers
         raise LedgerForkError(place=path, seq=checkpoint.size, reason=reason)
     keys: list[VerifierKey] = [signer.key for signer in signers]
     if len(signed_by(earlier.note, keys)) < len(set(keys)):
-        raise NoteError(reason=f"{os.path.basename(path)} is signed by another key")
+        raise NoteError(reason=Phrase("{name} is signed by another key", name=os.path.basename(path)))
     fsync_directory(os.path.dirname(path))  # who kept it may have died before this
     return earlier

@@ -14,6 +14,7 @@ from typing import cast
 from preservation.identifiers import is_uuid7
 from preservation.ledger.canonical import LARGEST_INTEGER, Json, canonical, read_canonical
 from preservation.ledger.errors import RecordError, RecordVersionError
+from storage_backends.errors import Phrase
 
 SCHEMA = 1
 """The version of the record's form."""
@@ -150,7 +151,7 @@ def record_bytes(event: Event, seq: int, event_id: str, time: datetime) -> bytes
     """
     _check_parts(event.type, event.outcome, event.fonds, event.agent, event.detail)
     if event.type not in _TERMS and not event.type.startswith(LOCAL):
-        raise RecordError(reason=f"the event type {event.type!r:.80}, which no vocabulary has")
+        raise RecordError(reason=Phrase("the event type {type!r:.80}, which no vocabulary has", type=event.type))
     if time.tzinfo is None:
         raise RecordError(reason="a time without a zone")
     if not 0 <= seq <= LARGEST_INTEGER or not is_uuid7(event_id):
@@ -169,7 +170,7 @@ def record_bytes(event: Event, seq: int, event_id: str, time: datetime) -> bytes
         }
     )
     if len(data) > RECORD_LIMIT:
-        raise RecordError(reason=f"{len(data)} bytes are more than {RECORD_LIMIT}")
+        raise RecordError(reason=Phrase("{size} bytes are more than {limit}", size=len(data), limit=RECORD_LIMIT))
     return data
 
 
@@ -181,7 +182,7 @@ def parse_record(data: bytes) -> Record:
         RecordError: Anything else that ``record_bytes`` would not have written.
     """
     if len(data) > RECORD_LIMIT:
-        raise RecordError(reason=f"{len(data)} bytes are more than {RECORD_LIMIT}")
+        raise RecordError(reason=Phrase("{size} bytes are more than {limit}", size=len(data), limit=RECORD_LIMIT))
     value = read_canonical(data)
     if not isinstance(value, dict):
         raise RecordError(reason="not an object")
@@ -212,9 +213,9 @@ def _event(value: Mapping[str, Json]) -> Event:
 
 def _check_parts(kind: object, outcome: object, fonds: object, agent: object, detail: object) -> None:
     if not isinstance(kind, str) or not _TYPE.fullmatch(kind):
-        raise RecordError(reason=f"the event type {kind!r:.80}")
+        raise RecordError(reason=Phrase("the event type {kind!r:.80}", kind=kind))
     if not isinstance(outcome, str) or outcome not in _OUTCOMES:
-        raise RecordError(reason=f"the outcome {outcome!r:.80}")
+        raise RecordError(reason=Phrase("the outcome {outcome!r:.80}", outcome=outcome))
     if fonds is not None and (not isinstance(fonds, str) or not fonds):
         raise RecordError(reason="a fonds that is not an identifier")
     if not isinstance(agent, str) or not agent:

@@ -9,6 +9,7 @@ from errno import EACCES, EPERM, EROFS
 from io import FileIO
 
 from preservation.ledger.errors import LedgerBusyError, LedgerReadOnlyError, LedgerUnreadableError, LedgerWriteError
+from storage_backends.errors import Phrase
 
 TEMPORARY = ".tmp"
 """The end of the name of a file that is being written; whoever holds the lock may remove it."""
@@ -96,7 +97,7 @@ def read_file(path: str, limit: int) -> bytes:
     except OSError as error:
         raise LedgerUnreadableError(place=path, reason=error.strerror) from error
     if len(data) > limit:
-        raise LedgerUnreadableError(place=path, reason=f"longer than {limit} bytes")
+        raise LedgerUnreadableError(place=path, reason=Phrase("longer than {limit} bytes", limit=limit))
     return data
 
 

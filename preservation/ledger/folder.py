@@ -32,7 +32,7 @@ from preservation.ledger.problems import LedgerProblem
 from preservation.ledger.segments import write_rows
 from preservation.ledger.survey import Survey, Task, surveys
 from preservation.ledger.walk import Walk
-from storage_backends.errors import marked
+from storage_backends.errors import Phrase, marked
 
 KEYS = "keys"
 ATTESTED = ("timestamps", "witness")
@@ -170,7 +170,11 @@ def check_folder(
     yield from check_closings(walk, seen)
     yield from check_signed(path, walk, sizes, trusted=trusted, held=held)
     if walk.seq != max(sizes, default=0):
-        detail = f"{walk.seq} events are here, but the last checkpoint is over {max(sizes, default=0)}"
+        detail = Phrase(
+            "{count} events are here, but the last checkpoint is over {size}",
+            count=walk.seq,
+            size=max(sizes, default=0),
+        )
         yield LedgerProblem("events_unsigned", SEGMENTS, detail)
     yield from _check_key_files(path, walk)
 

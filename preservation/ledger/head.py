@@ -15,6 +15,7 @@ from preservation.ledger.merkle import NO_LEAF, Frontier
 from preservation.ledger.notes import VerifierKey, signed_by
 from preservation.ledger.sealed import Segment, hot_path, sealed_segments, segment_path, segment_ranges, segment_records
 from preservation.ledger.wal import Batch, Frame, batches, frames
+from storage_backends.errors import Phrase
 
 MARK_EVERY = 512
 """How many events lie between two remembered places in the hot file."""
@@ -105,7 +106,9 @@ def check_floor(root: str, head: Head, newest: int, at_least: int = 0) -> None:
     if max(newest, at_least) > head.size:
         witness = f"there is a checkpoint over {newest}" if newest > head.size else f"it had {at_least}"
         raise LedgerDamagedError(
-            place=root, seq=head.size, reason=f"only {head.size} events are left, although {witness}"
+            place=root,
+            seq=head.size,
+            reason=Phrase("only {size} events are left, although {reason}", size=head.size, reason=witness),
         )
 
 
@@ -148,7 +151,11 @@ def hot_batches(root: str, head: Head, start: int) -> Iterator[Batch]:
             found = batch.end
             yield batch
     if found < head.offset:
-        raise LedgerDamagedError(place=path, seq=start, reason=f"bytes {found} to {head.offset} were readable before")
+        raise LedgerDamagedError(
+            place=path,
+            seq=start,
+            reason=Phrase("bytes {found} to {offset} were readable before", found=found, offset=head.offset),
+        )
 
 
 def newest_time(root: str, head: Head) -> datetime | None:

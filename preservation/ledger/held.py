@@ -16,6 +16,7 @@ from preservation.ledger.keys import KeyPeriod, genesis_keys, verifier_at
 from preservation.ledger.notes import NOTE_LIMIT, Signature, SignedCheckpoint, VerifierKey, signed_by
 from preservation.ledger.problems import LedgerProblem
 from preservation.ledger.walk import Walk
+from storage_backends.errors import Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +100,21 @@ def check_held(path: str, walk: Walk, periods: Sequence[KeyPeriod], held: Sequen
         if verifier_at(periods, one.size) not in signers:
             yield LedgerProblem("held_unsigned", one.place, "it is not signed by the log key that this ledger names")
         if periods and checkpoint.origin != periods[0].key.name:
-            yield LedgerProblem("held_foreign", one.place, f"it is about {checkpoint.origin!r:.80}")
+            yield LedgerProblem(
+                "held_foreign", one.place, Phrase("it is about {origin!r:.80}", origin=checkpoint.origin)
+            )
         if one.size > walk.seq:
-            yield LedgerProblem("history_shortened", one.place, f"only {walk.seq} of {one.size} events are left")
+            yield LedgerProblem(
+                "history_shortened",
+                one.place,
+                Phrase("only {count} of {size} events are left", count=walk.seq, size=one.size),
+            )
         elif walk.roots.get(one.size) is None and one.size:
             yield LedgerProblem("checkpoint_unverified", one.place, "not all events before it could be read")
         elif one.size and walk.roots[one.size] != checkpoint.root:
-            yield LedgerProblem("history_rewritten", one.place, f"the first {one.size} events are not those it signs")
+            yield LedgerProblem(
+                "history_rewritten", one.place, Phrase("the first {size} events are not those it signs", size=one.size)
+            )
         yield from _check_lines(path, one)
 
 
@@ -122,5 +131,5 @@ def _check_lines(path: str, held: Held) -> Iterator[LedgerProblem]:
     there.update(witness_lines(path, held.size))
     missing = [line.name for line in held.signed.note.signatures if line not in there]
     if missing:
-        detail = f"its signature by {missing[0]!r:.80} is not on the checkpoint that is here"
+        detail = Phrase("its signature by {name!r:.80} is not on the checkpoint that is here", name=missing[0])
         yield LedgerProblem("signature_dropped", held.place, detail)

@@ -24,6 +24,7 @@ from preservation.ledger.notes import (
     sign_note,
     signed_by,
 )
+from storage_backends.errors import Phrase
 
 LOG_KEY_FILE = "log.pem"
 LOG_VERIFIER_FILE = "log.vkey"
@@ -53,11 +54,13 @@ class KeyFileSigner:
         try:
             private = serialization.load_pem_private_key(read_file(self.path, _KEY_FILE_LIMIT), None)
         except (OSError, ValueError, TypeError) as error:
-            raise KeyFileError(place=self.path, reason=f"no private key can be read here ({error})") from error
+            raise KeyFileError(
+                place=self.path, reason=Phrase("no private key can be read here ({reason})", reason=str(error))
+            ) from error
         if not isinstance(private, Ed25519PrivateKey):
             raise KeyFileError(place=self.path, reason="not an Ed25519 key")
         if private.public_key().public_bytes_raw() != self.key.public:
-            raise KeyFileError(place=self.path, reason=f"not the private half of {self.key}")
+            raise KeyFileError(place=self.path, reason=Phrase("not the private half of {key}", key=self.key))
         return private.sign
 
     def sign(self, message: bytes) -> bytes:
@@ -128,7 +131,9 @@ def read_verifier_key(path: str) -> VerifierKey:
     try:
         return parse_verifier_key(read_file(path, _KEY_FILE_LIMIT).decode().removesuffix("\n"))
     except (OSError, UnicodeDecodeError, NoteError, LedgerUnreadableError) as error:
-        raise KeyFileError(place=path, reason=f"no verifier key can be read here ({error})") from error
+        raise KeyFileError(
+            place=path, reason=Phrase("no verifier key can be read here ({reason})", reason=str(error))
+        ) from error
 
 
 def read_public_keys(path: str, origin: str) -> list[VerifierKey]:
@@ -149,7 +154,9 @@ def read_public_keys(path: str, origin: str) -> list[VerifierKey]:
             raise KeyFileError(place=path, reason="not an Ed25519 key")
         return [VerifierKey(name, key.public_bytes_raw()) for name in (origin, root_name(origin))]
     except (OSError, ValueError, NoteError, LedgerUnreadableError) as error:
-        raise KeyFileError(place=path, reason=f"no public key can be read here ({error})") from error
+        raise KeyFileError(
+            place=path, reason=Phrase("no public key can be read here ({reason})", reason=str(error))
+        ) from error
 
 
 def root_name(origin: str) -> str:
@@ -220,4 +227,4 @@ def _create(path: str, data: bytes, mode: int) -> None:
     except FileExistsError as error:
         raise KeyFileError(place=path, reason="there is a file already; keys are never overwritten") from error
     except OSError as error:
-        raise KeyFileError(place=path, reason=f"cannot be written ({error.strerror})") from error
+        raise KeyFileError(place=path, reason=Phrase("cannot be written ({reason})", reason=error.strerror)) from error

@@ -48,6 +48,7 @@ from preservation.ledger.notes import SignedCheckpoint, Signer, VerifierKey
 from preservation.ledger.sealed import Segment, hot_path, segment_path, segment_records
 from preservation.ledger.wal import Frame, frames
 from preservation.ledger.writer import Writer, WriterState
+from storage_backends.errors import Phrase
 
 CHUNK_LIMIT = 4 << 20
 """A tail chunk ends with the batch that reaches this many bytes."""
@@ -340,7 +341,7 @@ def read_origin(path: str) -> str:
     try:
         value = read_canonical(read_file(place, _FORMAT_LIMIT).removesuffix(b"\n"))
     except FileNotFoundError as error:
-        raise LedgerMissingError(place=path, reason=f"{FORMAT_FILE} is not there") from error
+        raise LedgerMissingError(place=path, reason=Phrase("{name} is not there", name=FORMAT_FILE)) from error
     except RecordError as error:
         raise LedgerUnreadableError(place=place, reason=str(error)) from error
     if not isinstance(value, dict) or value.get("mocban") != "ledger":
@@ -391,7 +392,9 @@ def _checked_record(path: str, seq: int, data: bytes) -> Record:
     except RecordError as error:
         raise LedgerDamagedError(place=path, seq=seq, reason=str(error)) from error
     if record.seq != seq:
-        raise LedgerDamagedError(place=path, seq=seq, reason=f"the record says that it is event {record.seq}")
+        raise LedgerDamagedError(
+            place=path, seq=seq, reason=Phrase("the record says that it is event {event}", event=record.seq)
+        )
     return record
 
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Protocol, Self
 
 from preservation.ledger.errors import NoteError
+from storage_backends.errors import Phrase
 
 ED25519 = b"\x01"
 """The signature type of Ed25519 in key ids and verifier keys (C2SP signed-note)."""
@@ -122,7 +123,7 @@ def parse_verifier_key(text: str) -> VerifierKey:
         raise NoteError(reason="a key that is not Ed25519")
     key = VerifierKey(name, data[1:])
     if key.key_id.hex() != key_id:
-        raise NoteError(reason=f"the key of {name!r:.80} has another id than it says")
+        raise NoteError(reason=Phrase("the key of {name!r:.80} has another id than it says", name=name))
     return key
 
 
@@ -141,7 +142,7 @@ def parse_note(data: bytes) -> Note:
         NoteError: ``data`` is not exactly a signed note with at least one signature.
     """
     if len(data) > NOTE_LIMIT:
-        raise NoteError(reason=f"longer than {NOTE_LIMIT} bytes")
+        raise NoteError(reason=Phrase("longer than {limit} bytes", limit=NOTE_LIMIT))
     try:
         whole = data.decode()
     except UnicodeDecodeError as error:
@@ -153,7 +154,7 @@ def parse_note(data: bytes) -> Note:
     _check_text(text)
     signatures = tuple(_signature(line) for line in lines[:-1].split("\n"))
     if len(signatures) > SIGNATURE_LIMIT:
-        raise NoteError(reason=f"more than {SIGNATURE_LIMIT} signatures")
+        raise NoteError(reason=Phrase("more than {limit} signatures", limit=SIGNATURE_LIMIT))
     note = Note(text, signatures)
     if note.encoded() != data:
         raise NoteError(reason="not in its only form")
@@ -173,7 +174,7 @@ def signed_by(note: Note, keys: Iterable[VerifierKey]) -> tuple[VerifierKey, ...
         if key is None:
             continue
         if not key.verifies(note.text.encode(), signature.data):
-            raise NoteError(reason=f"the signature of {key.name!r:.80} is wrong")
+            raise NoteError(reason=Phrase("the signature of {name!r:.80} is wrong", name=key.name))
         found[key] = None
     return tuple(found)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from preservation.ledger.errors import RecordError
 from preservation.ledger.events import Record, parse_record
 from preservation.ledger.segments import columns_of
+from storage_backends.errors import Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,22 @@ def check_records(
         try:
             records.append(parse_record(record))
         except RecordError as error:
-            yield LedgerProblem("record_invalid", name, f"event {position}: {error}")
+            yield LedgerProblem(
+                "record_invalid", name, Phrase("event {position}: {reason}", position=position, reason=str(error))
+            )
             return
         if records[-1].seq != position:
-            yield LedgerProblem("record_misplaced", name, f"event {position} says that it is {records[-1].seq}")
+            yield LedgerProblem(
+                "record_misplaced",
+                name,
+                Phrase("event {position} says that it is {found}", position=position, found=records[-1].seq),
+            )
     expected = columns_of(records) if columns else {}
     for column, values in columns.items():
         if values != expected[column]:
             wrong = next(i for i, pair in enumerate(zip(values, expected[column], strict=True)) if pair[0] != pair[1])
-            yield LedgerProblem("column_differs", name, f"event {seq + wrong}: {column} is not what the record says")
+            yield LedgerProblem(
+                "column_differs",
+                name,
+                Phrase("event {event}: {column} is not what the record says", event=seq + wrong, column=column),
+            )

@@ -40,6 +40,7 @@ from preservation.ledger.sealed import file_sha256, hot_path, segment_path
 from preservation.ledger.segments import read_rows
 from preservation.ledger.wal import Frame, encode_batch, frames
 from preservation.ledger.walk import Walk
+from storage_backends.errors import Phrase
 
 RESTORING = ".restoring"
 DAMAGED = ".damaged"
@@ -152,7 +153,11 @@ def _built(path: str, found: list[Found], trusted: Sequence[VerifierKey]) -> Res
         raise LedgerDamagedError(
             place=path,
             seq=walk.seq,
-            reason=f"events {walk.seq} to {max(proven, highest) - 1} once were in the ledger and were found nowhere",
+            reason=Phrase(
+                "events {first} to {last} once were in the ledger and were found nowhere",
+                first=walk.seq,
+                last=max(proven, highest) - 1,
+            ),
         )
     create_file(os.path.join(building, FORMAT_FILE), format_bytes(_origin(walk)))
     return Restored(walk.seq, highest, tuple(problems))
@@ -189,9 +194,11 @@ def _copied_segment(work: _Work, walk: Walk, item: Found, end: int) -> Walk | No
             wrong += check_records(rows.records, rows.columns, item.place, trial.seq)
             trial.take(rows.records)
         if trial.seq != end:
-            wrong.append(LedgerProblem("segment_incomplete", item.place, f"it has the events to {trial.seq}"))
+            wrong.append(
+                LedgerProblem("segment_incomplete", item.place, Phrase("it has the events to {event}", event=trial.seq))
+            )
         elif not wrong and (note := _contradiction(trial, work.notes, walk.seq)) is not None:
-            wrong.append(LedgerProblem("root_differs", item.place, f"it contradicts {note.place}"))
+            wrong.append(LedgerProblem("root_differs", item.place, Phrase("it contradicts {place}", place=note.place)))
     except LedgerError as error:
         wrong.append(LedgerProblem("segment_unreadable", item.place, str(error)))
     if not wrong:
@@ -227,7 +234,9 @@ def _compare_digests(work: _Work, walk: Walk, found: list[Found]) -> None:
                 break
         else:
             work.problems.append(
-                LedgerProblem("segment_differs", name, f"no copy has the digest that event {end} says")
+                LedgerProblem(
+                    "segment_differs", name, Phrase("no copy has the digest that event {event} says", event=end)
+                )
             )
 
 
@@ -351,7 +360,9 @@ def _copy(item: Found, path: str) -> None:
             while data := source.read(_COPY_BYTES):
                 size += len(data)
                 if size > _FILE_LIMIT:
-                    raise LedgerUnreadableError(place=item.place, reason=f"longer than {_FILE_LIMIT} bytes")
+                    raise LedgerUnreadableError(
+                        place=item.place, reason=Phrase("longer than {limit} bytes", limit=_FILE_LIMIT)
+                    )
                 write_all(descriptor, data)
             os.fsync(descriptor)
         finally:

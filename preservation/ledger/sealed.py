@@ -16,6 +16,7 @@ from preservation.ledger.files import names_in, read_file, replace_file
 from preservation.ledger.layout import HOT, SEGMENTS, STATE_FILE, hot_first, hot_name, segment_name, segment_range
 from preservation.ledger.merkle import NO_LEAF, Frontier, leaf_hash
 from preservation.ledger.segments import read_rows
+from storage_backends.errors import Phrase
 
 CACHE_LIMIT = 256 << 20
 
@@ -60,7 +61,10 @@ def segment_ranges(root: str) -> list[tuple[int, int]]:
     expected = 0
     for first, end in ranges:
         if first != expected:
-            reason = f"the segment that should begin here is missing, or the one before it is there twice ({first})"
+            reason = Phrase(
+                "the segment that should begin here is missing, or the one before it is there twice ({first})",
+                first=first,
+            )
             raise LedgerDamagedError(place=os.path.join(root, SEGMENTS), seq=expected, reason=reason)
         expected = end
     return ranges
@@ -115,13 +119,15 @@ def segment_records(path: str, first: int, end: int, start: int = 0) -> Iterator
         if expected is None:
             expected = rows.seqs[0] if start > first else first
         if rows.seqs != list(range(expected, expected + len(rows.seqs))):
-            raise LedgerUnreadableError(place=path, reason=f"its events are not consecutive after {expected}")
+            raise LedgerUnreadableError(
+                place=path, reason=Phrase("its events are not consecutive after {event}", event=expected)
+            )
         expected += len(rows.seqs)
         skipped = max(0, start - rows.seqs[0])
         if skipped < len(rows.records):
             yield rows.records[skipped:]
     if expected != end:
-        raise LedgerUnreadableError(place=path, reason=f"it ends before event {end}")
+        raise LedgerUnreadableError(place=path, reason=Phrase("it ends before event {event}", event=end))
 
 
 def file_sha256(path: str) -> str:

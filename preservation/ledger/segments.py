@@ -15,6 +15,7 @@ from preservation.ledger.errors import LedgerUnreadableError, RecordError
 from preservation.ledger.events import Record
 from preservation.ledger.layout import FORMAT
 from preservation.ledger.shapes import Shapes
+from storage_backends.errors import Phrase
 
 GROUP_ROWS = 4096
 GROUP_BYTES = 16 << 20
@@ -195,7 +196,7 @@ def _check_schema(pa: Any, path: str, file: Any) -> None:
 
 def _check_group(path: str, number: int, group: Any) -> None:
     if group.num_rows > GROUP_ROWS or group.total_byte_size > GROUP_LIMIT:
-        raise LedgerUnreadableError(place=path, reason=f"row group {number} is too large")
+        raise LedgerUnreadableError(place=path, reason=Phrase("row group {number} is too large", number=number))
 
 
 def columns_of(records: list[Record]) -> dict[str, list[object]]:

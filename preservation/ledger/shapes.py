@@ -15,6 +15,7 @@ from typing import TypeAlias
 from preservation.ledger.canonical import Json
 from preservation.ledger.errors import RecordError
 from preservation.ledger.events import RECORD_LIMIT, Record, parse_record
+from storage_backends.errors import Phrase
 
 TYPED = ("seq", "event_id", "event_datetime", "agent", "fonds")
 """The columns whose text a shape takes out of a record beside the subjects; type and outcome are the shape's own."""
@@ -77,7 +78,7 @@ class Shapes:
         if not b"".join(records).isascii():
             _check_texts(records)
         if max(map(len, records), default=0) > RECORD_LIMIT:
-            raise RecordError(reason=f"a record of more than {RECORD_LIMIT} bytes")
+            raise RecordError(reason=Phrase("a record of more than {limit} bytes", limit=RECORD_LIMIT))
         alike: dict[int, Alike] = {}
         others: list[tuple[int, Record]] = []
         for place, record in enumerate(records):

@@ -24,6 +24,7 @@ from preservation.ledger.segments import SUBJECTS, read_rows
 from preservation.ledger.shapes import Shapes
 from preservation.ledger.subjects import index_differs
 from preservation.ledger.subtrees import Subtree, subtrees
+from storage_backends.errors import Phrase
 
 PARALLEL_EVENTS = 200_000
 """From so many sealed events on, starting processes is worth its time."""
@@ -98,7 +99,7 @@ def survey(task: Task) -> Survey:
         digest, size = file_sha256(path), os.stat(path).st_size
         for rows in read_rows(path, columns=task.deep, shapes=shapes):
             if rows.seqs != list(range(reading.seq, reading.seq + len(rows.seqs))):
-                detail = f"its events are not consecutive after {reading.seq}"
+                detail = Phrase("its events are not consecutive after {event}", event=reading.seq)
                 reading.problems.append(LedgerProblem("segment_incomplete", name, detail))
             if task.deep and not rows.agree:
                 reading.problems.extend(check_records(rows.records, rows.columns, name, reading.seq))

@@ -16,6 +16,7 @@ from preservation.ledger.errors import LedgerDamagedError, RecordError
 from preservation.ledger.events import RECORD_LIMIT
 from preservation.ledger.files import ReadAt
 from preservation.ledger.merkle import leaf_hash
+from storage_backends.errors import Phrase
 
 SYNC = bytes.fromhex("ffb58a7ffefef40bd802858d485576c0")
 """Marks the beginning of a frame; it is not UTF-8, so that no record contains it."""
@@ -81,7 +82,9 @@ def encode_batch(records: Sequence[bytes], seq: int, previous: bytes) -> bytes:
         previous = leaf_hash(record)
     data = b"".join(parts)
     if len(data) > BATCH_LIMIT:
-        raise RecordError(reason=f"a batch of {len(data)} bytes, more than {BATCH_LIMIT}")
+        raise RecordError(
+            reason=Phrase("a batch of {size} bytes, more than {limit}", size=len(data), limit=BATCH_LIMIT)
+        )
     return data
 
 
@@ -123,7 +126,13 @@ def batches(read_at: ReadAt, start: int, end: int, *, seq: int, previous: bytes,
                 pending = []
         elif isinstance(item, Frame):
             raise LedgerDamagedError(
-                place=place, seq=seq, reason=f"event {item.seq} at byte {item.offset} does not follow what precedes it"
+                place=place,
+                seq=seq,
+                reason=Phrase(
+                    "event {event} at byte {offset} does not follow what precedes it",
+                    event=item.seq,
+                    offset=item.offset,
+                ),
             )
         else:
             _refuse_what_lies_beyond(item, items, seq - len(pending), place)
@@ -136,7 +145,12 @@ def _refuse_what_lies_beyond(gap: Gap, items: Iterable[Frame | Gap], batch_seq: 
             raise LedgerDamagedError(
                 place=place,
                 seq=batch_seq,
-                reason=f"bytes {gap.offset} to {gap.end} are damaged; event {item.seq} lies beyond them",
+                reason=Phrase(
+                    "bytes {start} to {end} are damaged; event {event} lies beyond them",
+                    start=gap.offset,
+                    end=gap.end,
+                    event=item.seq,
+                ),
             )
 
 

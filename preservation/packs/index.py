@@ -13,7 +13,7 @@ from json.encoder import encode_basestring
 
 from preservation.packs.layout import DIGEST, FORMAT, content_name, index_name
 from preservation.packs.members import Kind, Member, header, padding, stored_size
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 LONGEST_LINE = 64 << 10
 _CONTENT_LINE = re.compile(rb'\{"blake3":"([0-9a-f]{64})","offset":([0-9]{1,19}),"size":([0-9]{1,19})\}\n')
@@ -136,7 +136,7 @@ def parse_header(line: bytes, pack: str) -> IndexHeader:
             raise IndexUnreadableError(pack=pack, reason="another or newer format")
         return IndexHeader(str(found["label"]), str(found["fonds"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise IndexUnreadableError(pack=pack, reason=f"first line: {error!r}") from error
+        raise IndexUnreadableError(pack=pack, reason=Phrase("first line: {error}", error=repr(error))) from error
 
 
 def parse(lines: Iterable[bytes], pack: str) -> Iterator[tuple[Member, ManifestLine | None]]:
@@ -150,7 +150,9 @@ def parse(lines: Iterable[bytes], pack: str) -> Iterator[tuple[Member, ManifestL
             line = json.loads(text[: LONGEST_LINE + 1])
             yield _member(line), _manifest(line)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise IndexUnreadableError(pack=pack, reason=f"line {number}: {error!r}") from error
+            raise IndexUnreadableError(
+                pack=pack, reason=Phrase("line {number}: {error}", number=number, error=repr(error))
+            ) from error
 
 
 def objects(lines: Iterable[bytes], pack: str) -> Iterator[tuple[Member, ManifestLine | None]]:

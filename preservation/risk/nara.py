@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from preservation.risk.policy import Action, Level
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 LARGEST = 64 << 20
 MOST_ROWS = 100_000
@@ -110,10 +110,12 @@ def _rated(puid: str, row: Mapping[str, str], sums: Mapping[str, tuple[float, tu
     action = _ACTIONS.get(row["NARA Preservation Action"].strip().lower())
     identifier = row["NARA Format ID"].strip()
     if level is None or action is None:
-        raise NotARiskTableError(place=place, reason=f"{identifier} has an unknown level or action")
+        raise NotARiskTableError(
+            place=place, reason=Phrase("{identifier} has an unknown level or action", identifier=identifier)
+        )
     total, factors = sums.get(identifier, (None, ()))
     if total is None:
-        raise NotARiskTableError(place=place, reason=f"{identifier} is not in the matrix")
+        raise NotARiskTableError(place=place, reason=Phrase("{identifier} is not in the matrix", identifier=identifier))
     least = {Level.LOW: 0, Level.MODERATE: 30, Level.HIGH: 60}[level]
     return Rated(
         puid=puid,
@@ -155,15 +157,15 @@ def _sums(matrix: bytes, place: str) -> dict[str, tuple[float, tuple[float, ...]
 
 def _rows(data: bytes, place: str, wanted: tuple[str, ...]) -> Iterator[dict[str, str]]:
     if len(data) > LARGEST:
-        raise NotARiskTableError(place=place, reason=f"larger than {LARGEST} bytes")
+        raise NotARiskTableError(place=place, reason=Phrase("larger than {limit} bytes", limit=LARGEST))
     try:
         reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True, restval="")
         missing = [name for name in wanted if name not in (reader.fieldnames or ())]
         if missing:
-            raise NotARiskTableError(place=place, reason=f"there is no column {missing[0]!r}")
+            raise NotARiskTableError(place=place, reason=Phrase("there is no column {name!r}", name=missing[0]))
         for number, row in enumerate(reader):
             if number >= MOST_ROWS:
-                raise NotARiskTableError(place=place, reason=f"more than {MOST_ROWS} rows")
+                raise NotARiskTableError(place=place, reason=Phrase("more than {limit} rows", limit=MOST_ROWS))
             yield {name: value for name, value in row.items() if isinstance(name, str) and isinstance(value, str)}
     except (UnicodeDecodeError, csv.Error) as error:
         raise NotARiskTableError(place=place, reason=f"{type(error).__name__}") from error

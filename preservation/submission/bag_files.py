@@ -16,6 +16,7 @@ from preservation.submission.errors import BagFileMissingError, BagFileUnlistedE
 from preservation.submission.names import folded, unspelled
 from preservation.submission.supplied import BAG, SuppliedDigests, joined, new_hasher
 from preservation.submission.tree import Tree
+from storage_backends.errors import Phrase
 
 FORGIVEN = 1_000
 """Differences that are looked into; a bag with more is refused at once."""
@@ -84,10 +85,16 @@ def _forgive(tree: Tree, supplied: SuppliedDigests, remarks: Remarks, difference
             if candidate in differences.extra and unspelled(candidate) == unspelled(path):
                 supplied.rename(path, candidate)
                 del differences.extra[candidate]
-                remarks.add("spelled-differently", candidate, f"the manifest spells this name as {shown(path)}")
+                remarks.add(
+                    "spelled-differently",
+                    candidate,
+                    Phrase("the manifest spells this name as {path}", path=shown(path)),
+                )
             elif _agree(supplied.of(candidate, BAG), missing[path]):
                 supplied.drop(path)
-                remarks.add("listed-as-twins", candidate, f"also listed as {shown(path)}, which is not there")
+                remarks.add(
+                    "listed-as-twins", candidate, Phrase("also listed as {path}, which is not there", path=shown(path))
+                )
             else:
                 continue
             payload.aliases[path] = candidate
@@ -125,4 +132,6 @@ def _check_each_manifest(bag: Bag, supplied: SuppliedDigests) -> None:
         if path.startswith(PAYLOAD) and len(digests) < len(bag.algorithms):
             found = {digest.algorithm for digest in digests}
             without = ", ".join(sorted(set(bag.algorithms) - found))
-            raise BagFileUnlistedError(path=shown(path), reason=f"is not listed in the manifest for {without}")
+            raise BagFileUnlistedError(
+                path=shown(path), reason=Phrase("is not listed in the manifest for {without}", without=without)
+            )

@@ -27,6 +27,7 @@ from preservation.submission.lines import lines
 from preservation.submission.names import checked_path, percent_decoded
 from preservation.submission.supplied import BAG, SuppliedDigests, algorithm_named, new_hasher
 from preservation.submission.tree import Tree
+from storage_backends.errors import Phrase
 
 DECLARATION = b"bagit.txt"
 PAYLOAD = b"data/"
@@ -190,7 +191,9 @@ def _read_manifest(at: _ManifestReading, name: bytes, match: re.Match[bytes], ba
         return False
     known = bag.tag_algorithms if match[1] else bag.algorithms
     if algorithm in known:
-        raise BagConflictError(path=shown(name), reason=f"there are two manifests for {algorithm}")
+        raise BagConflictError(
+            path=shown(name), reason=Phrase("there are two manifests for {algorithm}", algorithm=algorithm)
+        )
     known.append(algorithm)
     _read_listed(at, name, algorithm, tag=match[1] is not None)
     return True
@@ -206,7 +209,11 @@ def _read_listed(at: _ManifestReading, name: bytes, algorithm: str, *, tag: bool
             raise BagManifestError(path=manifest, line=number, reason="this is not a digest and a path")
         value, star, written = match.groups()
         if len(value) != digits or not re.fullmatch(r"[0-9A-Fa-f]+", value):
-            raise BagManifestError(path=manifest, line=number, reason=f"{value[:140]!r} is not a {algorithm} digest")
+            raise BagManifestError(
+                path=manifest,
+                line=number,
+                reason=Phrase("{value!r} is not a {algorithm} digest", value=value[:140], algorithm=algorithm),
+            )
         if star:
             marks.add("md5sum-style")
         if written.startswith("./"):
@@ -232,10 +239,15 @@ _MARKS = {
 
 def _listed_again(at: _ManifestReading, path: bytes, manifest: str, *, same: bool) -> None:
     if not same:
-        raise BagConflictError(path=shown(path), reason=f"it is listed with different digests in {manifest}")
+        raise BagConflictError(
+            path=shown(path), reason=Phrase("it is listed with different digests in {manifest}", manifest=manifest)
+        )
     if at.declaration.final:
-        raise BagConflictError(path=shown(path), reason=f"it is listed twice in {manifest}, which version 1.0 forbids")
-    at.remarks.add("listed-twice", path, f"listed twice in {manifest}, with the same digest")
+        raise BagConflictError(
+            path=shown(path),
+            reason=Phrase("it is listed twice in {manifest}, which version 1.0 forbids", manifest=manifest),
+        )
+    at.remarks.add("listed-twice", path, Phrase("listed twice in {manifest}, with the same digest", manifest=manifest))
 
 
 def bag_path(written: str, declaration: Declaration, quotas: Quotas) -> bytes:
@@ -252,7 +264,9 @@ def _read_info(tree: Tree, name: bytes, declaration: Declaration) -> list[list[s
     """Return the metadata as [label, value] in the order of the file; a label may come several times."""
     file = tree.find(name)
     if file is not None and file.size > _LARGEST_INFO:
-        raise BagManifestError(path=shown(name), line=0, reason=f"the file is larger than {_LARGEST_INFO} bytes")
+        raise BagManifestError(
+            path=shown(name), line=0, reason=Phrase("the file is larger than {limit} bytes", limit=_LARGEST_INFO)
+        )
     found: list[list[str]] = []
     for number, line in tag_lines(tree, name, declaration):
         label, colon, value = line.partition(":")
@@ -300,7 +314,10 @@ def check_fetch(bag: Bag, tree: Tree, supplied: SuppliedDigests, aliases: dict[b
         if file is None:
             raise BagFetchError(path=shown(path), reason="is not in the bag")
         if match[1] != "-" and int(match[1]) != file.size:
-            raise BagFetchError(path=shown(path), reason=f"has {file.size} bytes instead of {match[1]}")
+            raise BagFetchError(
+                path=shown(path),
+                reason=Phrase("has {size} bytes instead of {expected}", size=file.size, expected=match[1]),
+            )
         if not supplied.of(path, BAG):
             raise BagFetchError(path=shown(path), reason="is in no manifest")
         count += 1

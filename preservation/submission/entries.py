@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from preservation.submission.folders import Folder
+from storage_backends.errors import Phrase
 
 REMARKS_PER_CODE = 1_000
 """Warnings kept of one code; of further ones only the number is told."""
@@ -89,7 +90,7 @@ class Remarks:
     def all(self) -> list[Remark]:
         """Return the warnings kept, and for each code with more one that tells their number."""
         beyond = [
-            Remark(code, b"", f"{count - REMARKS_PER_CODE} more of this code")
+            Remark(code, b"", Phrase("{count} more of this code", count=count - REMARKS_PER_CODE))
             for code, count in self._counts.items()
             if count > REMARKS_PER_CODE
         ]

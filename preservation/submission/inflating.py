@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from preservation.submission.errors import ArchiveDamagedError
+from storage_backends.errors import Phrase
 
 PIECE = 1 << 20
 """Bytes given on at a time, however well they were compressed."""
@@ -54,7 +55,9 @@ def _outputs(engine: Any, data: bytes, path: str) -> Iterator[bytes]:
         try:
             out = engine.decompress(data, PIECE)
         except (zlib.error, lzma.LZMAError, OSError, EOFError) as error:
-            raise ArchiveDamagedError(path=path, reason=f"compressed data is damaged ({error})") from error
+            raise ArchiveDamagedError(
+                path=path, reason=Phrase("compressed data is damaged ({reason})", reason=str(error))
+            ) from error
         if out:
             yield out
         data = getattr(engine, "unconsumed_tail", b"")

@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from typing import Protocol
 
-from storage_backends.errors import MocbanError
+from storage_backends.errors import MocbanError, Phrase
 
 LONGEST_LINE = 1 << 18
 """Characters of the longest line that is read on; a path of 64 KiB fits even when each byte is percent-encoded."""
@@ -33,14 +33,20 @@ def lines(source: Readable, encoding: str, *, path: str, error: type[MocbanError
         try:
             text = decoder.decode(data, final=not data)
         except UnicodeError as cause:
-            raise error(path=path, line=number + 1, reason=f"the text is not {encoding} as declared") from cause
+            raise error(
+                path=path, line=number + 1, reason=Phrase("the text is not {encoding} as declared", encoding=encoding)
+            ) from cause
         parts = (rest + text).split("\n")
         rest = parts.pop()
         for part in parts:
             number += 1
             yield number, part
         if len(rest) > LONGEST_LINE:
-            raise error(path=path, line=number + 1, reason=f"the line is longer than {LONGEST_LINE} characters")
+            raise error(
+                path=path,
+                line=number + 1,
+                reason=Phrase("the line is longer than {limit} characters", limit=LONGEST_LINE),
+            )
         if not data:
             if rest:
                 yield number + 1, rest

@@ -4,6 +4,7 @@ import re
 import unicodedata
 
 from preservation.submission.errors import ControlCharacterError, EscapingPathError, NameTooLongError, shown
+from storage_backends.errors import Phrase
 
 LONGEST_NAME = 255
 """Bytes; what the usual Linux file systems take (NAME_MAX)."""
@@ -91,7 +92,7 @@ def checked_path(raw: bytes, *, longest: int, backslash: bool = False) -> bytes:
         raise EscapingPathError(path=name, reason="it holds a backslash")
     for part in path.split(b"/"):
         if part in {b"", b".", b".."}:
-            raise EscapingPathError(path=name, reason=f"it has the component {part.decode()!r}")
+            raise EscapingPathError(path=name, reason=Phrase("it has the component {part!r}", part=part.decode()))
         if len(part) > LONGEST_NAME:
             raise NameTooLongError(path=name, size=len(part), limit=LONGEST_NAME)
     check_name(path, raw)

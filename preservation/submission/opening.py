@@ -27,6 +27,7 @@ from preservation.submission.names import checked_path
 from preservation.submission.supplied import LIST, SuppliedDigests, joined, new_hasher
 from preservation.submission.tree import Tree
 from preservation.submission.unpacking import remove_tree
+from storage_backends.errors import Phrase
 
 SMALL = 1 << 20
 """Bytes up to which ``verify_all`` reads a file at once."""
@@ -136,7 +137,11 @@ class _Opening:
         check_oxum(bag, payload.size, payload.files)
         fetched = check_fetch(bag, tree, table, payload.aliases, self._quotas)
         if fetched:
-            self._remarks.add("fetch", b"fetch.txt", f"{fetched} files are listed; all are there, nothing was fetched")
+            self._remarks.add(
+                "fetch",
+                b"fetch.txt",
+                Phrase("{fetched} files are listed; all are there, nothing was fetched", fetched=fetched),
+            )
         self._description["bag"] = bag.description()
 
     def _unpacked(self, checksums: str | None) -> Tree:
@@ -191,7 +196,7 @@ class _Opening:
                 path = path.removeprefix(base)
             before = table.add(path, row.digest, LIST)
             if before is not None and before != row.digest.value:
-                reason = f"{shown(path)} is listed before with another digest"
+                reason = Phrase("{path} is listed before with another digest", path=shown(path))
                 raise ChecksumListError(path=shown(checksums), line=row.line, reason=reason)
         without = 0
         for file, path, digests in joined(tree.entries(), table.rows(LIST)):
@@ -199,7 +204,11 @@ class _Opening:
                 raise ChecksumFileMissingError(path=shown(path))
             without += not digests and file.stamp[:2] != own
         if without:
-            self._remarks.add("not-in-checksum-list", b"", f"{without} files are not named in the checksum list")
+            self._remarks.add(
+                "not-in-checksum-list",
+                b"",
+                Phrase("{without} files are not named in the checksum list", without=without),
+            )
 
 
 class OpenSubmission:

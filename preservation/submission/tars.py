@@ -13,6 +13,7 @@ from decimal import Decimal
 from preservation.submission.errors import ArchiveConflictError, ArchiveDamagedError, ArchiveMemberError, shown
 from preservation.submission.inflating import PIECE
 from preservation.submission.unpacking import Unpacking
+from storage_backends.errors import Phrase
 
 BLOCK = 512
 _ZEROS = bytes(BLOCK)
@@ -118,7 +119,7 @@ def _member(stream: TarStream, header: bytes, ahead: _Ahead, common: int | None,
         mtime_ns = _number(header[136:148]) * _NS
     reason = _REFUSED.get(kind)
     if reason is None and kind not in {b"0", b"\0", b"7", b"5"}:
-        reason = f"it has the unknown type {kind!r}"
+        reason = Phrase("it has the unknown type {kind!r}", kind=kind)
     if size < 0:
         reason = "its size is negative"
     if reason is None and any(key.startswith("GNU.sparse.") for key in ahead.attributes):
@@ -163,7 +164,7 @@ def _number(raw: bytes) -> int:
 
 def _extended(stream: TarStream, size: int) -> bytes:
     if not 0 <= size <= _LARGEST_HEADER:
-        reason = f"an extended header is larger than {_LARGEST_HEADER} bytes"
+        reason = Phrase("an extended header is larger than {limit} bytes", limit=_LARGEST_HEADER)
         raise ArchiveMemberError(path="the archive", reason=reason)
     data = stream.take(size)
     if size % BLOCK:

@@ -18,6 +18,7 @@ from preservation.submission.errors import (
 )
 from preservation.submission.folders import FOLDER_FLAGS, Descriptor, Folder, OpenFolders, refusal, special
 from preservation.submission.names import REMARKS, check_name, folded, is_plain
+from storage_backends.errors import Phrase
 
 # O_NONBLOCK: a FIFO that takes a file's place must not stop us; for regular files it has no effect.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -92,7 +93,13 @@ class Tree:
             seal = hash((seal, path, stamp, seen.st_mtime_ns))
             yield SubmittedFile(path, seen.st_size, seen.st_mtime_ns, stamp, folder)
         if (files, size) != (self.files, self.size):
-            reason = f"{self.files} files of {self.size} bytes became {files} of {size}"
+            reason = Phrase(
+                "{files} files of {size} bytes became {files_now} of {size_now}",
+                files=self.files,
+                size=self.size,
+                files_now=files,
+                size_now=size,
+            )
             raise SubmissionChangedError(path="the submission", reason=reason)
         if self._seal not in {None, seal}:
             raise SubmissionChangedError(
@@ -156,7 +163,9 @@ class Tree:
         finally:
             os.close(fd)
         if len(data) != size:
-            raise SubmissionChangedError(path=shown(path), reason=f"{size} bytes became {len(data)}")
+            raise SubmissionChangedError(
+                path=shown(path), reason=Phrase("{size} bytes became {size_now}", size=size, size_now=len(data))
+            )
         return data
 
     def open(self, file: SubmittedFile) -> io.FileIO:

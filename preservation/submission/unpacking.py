@@ -19,6 +19,7 @@ from preservation.submission.errors import (
 )
 from preservation.submission.folders import FOLDER_FLAGS
 from preservation.submission.names import checked_path
+from storage_backends.errors import Phrase
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NS = 1_000_000_000
@@ -45,7 +46,9 @@ class Unpacking:
     def expect(self, members: int) -> None:
         """Refuse an archive that announces more members than the quota."""
         if members > self._quotas.members:
-            raise QuotaError(path="the archive", reason=f"it has more than {self._quotas.members} members")
+            raise QuotaError(
+                path="the archive", reason=Phrase("it has more than {limit} members", limit=self._quotas.members)
+            )
 
     def folder(self, raw: bytes) -> None:
         """Make a folder; one that is there already is left as it is."""
@@ -105,10 +108,17 @@ class Unpacking:
     def _within(self, path: bytes, size: int, total: int, archived: int | None) -> None:
         quotas = self._quotas
         if total > quotas.unpacked:
-            raise QuotaError(path=shown(path), reason=f"the archive unpacks to more than {quotas.unpacked} bytes")
+            raise QuotaError(
+                path=shown(path), reason=Phrase("the archive unpacks to more than {limit} bytes", limit=quotas.unpacked)
+            )
         for unpacked, packed in ((total, self._archived), (size, archived)):
             if packed is not None and unpacked > quotas.ratio_floor and unpacked > quotas.ratio * packed:
-                reason = f"{packed} archived bytes unpack to {unpacked}, more than {quotas.ratio} for one"
+                reason = Phrase(
+                    "{packed} archived bytes unpack to {unpacked}, more than {ratio} for one",
+                    packed=packed,
+                    unpacked=unpacked,
+                    ratio=quotas.ratio,
+                )
                 raise QuotaError(path=shown(path), reason=reason)
 
     def _write(self, fd: int, path: bytes, pieces: Iterable[bytes], size: int) -> None:
@@ -116,12 +126,17 @@ class Unpacking:
         for piece in pieces:
             written += len(piece)
             if written > size:
-                raise ArchiveConflictError(path=shown(path), reason=f"it has more than the {size} bytes announced")
+                raise ArchiveConflictError(
+                    path=shown(path), reason=Phrase("it has more than the {expected} bytes announced", expected=size)
+                )
             view = memoryview(piece)
             while view:
                 view = view[os.write(fd, view) :]
         if written != size:
-            raise ArchiveConflictError(path=shown(path), reason=f"it has {written} bytes instead of {size}")
+            raise ArchiveConflictError(
+                path=shown(path),
+                reason=Phrase("it has {found} bytes instead of {expected}", found=written, expected=size),
+            )
         self._unpacked += size
 
     def _time(self, path: bytes, mtime_ns: int) -> int:

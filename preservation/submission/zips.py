@@ -17,6 +17,7 @@ from typing import NamedTuple
 from preservation.submission.errors import ArchiveConflictError, ArchiveDamagedError, ArchiveMemberError, shown
 from preservation.submission.inflating import PIECE, inflated
 from preservation.submission.unpacking import Unpacking
+from storage_backends.errors import Phrase
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -233,7 +234,9 @@ def _check_member(member: _Member) -> None:
     elif member.mode & _FORMAT not in {0, _REGULAR, _FOLDER}:
         reason = "it is a symbolic link or a special file"
     elif member.method not in {0, *_CODECS}:
-        reason = f"compression method {member.method} is not supported; pack it again with Deflate"
+        reason = Phrase(
+            "compression method {method} is not supported; pack it again with Deflate", method=member.method
+        )
     elif member.mode & _FORMAT == _FOLDER and not member.name.endswith(b"/"):
         reason = "it says that it is a folder and a file"
     if reason:

@@ -36,7 +36,7 @@ from preservation.ledger.keys import KeyFileSigner, create_key
 from preservation.ledger.notes import NOTE_LIMIT, SignedCheckpoint, VerifierKey, parse_verifier_key
 from preservation.witness.errors import NoWitnessError, WitnessFolderError
 from preservation.witness.requests import WitnessRequest, proof_text
-from storage_backends.errors import marked
+from storage_backends.errors import Phrase, marked
 
 KEY_FILE = "witness.pem"
 VERIFIER_FILE = "witness.vkey"
@@ -144,7 +144,9 @@ def open_witness(path: str) -> Witness:
     try:
         key = parse_witness_key(read_file(place, _KEYS_LIMIT).decode().removesuffix("\n"))
     except (UnicodeDecodeError, NoteError) as error:
-        raise KeyFileError(place=place, reason=f"no witness key can be read here ({error})") from error
+        raise KeyFileError(
+            place=place, reason=Phrase("no witness key can be read here ({reason})", reason=str(error))
+        ) from error
     return Witness(path, key)
 
 
@@ -214,7 +216,9 @@ def last_countersigned(witness: Witness, origin: str) -> SignedCheckpoint | None
     except (NoteError, LedgerUnreadableError) as error:
         raise WitnessFolderError(place=place, reason=str(error)) from error
     if signed.checkpoint.origin != origin:
-        raise WitnessFolderError(place=place, reason=f"it is about {signed.checkpoint.origin!r:.80}")
+        raise WitnessFolderError(
+            place=place, reason=Phrase("it is about {origin!r:.80}", origin=signed.checkpoint.origin)
+        )
     return signed
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from storage_backends.errors import StorageError, marked
+from storage_backends.errors import Phrase, StorageError, marked
 from storage_backends.tape import scsi
 from storage_backends.tape.drive import (
     DriveOfflineError,
@@ -118,7 +118,9 @@ class ScsiChanger:
                 raise WhichDriveError(place=self.name, drives=addresses)
             self._element = ours[0].address
         if self._element not in {one.address for one in drives}:
-            raise UnsupportedError(place=self.name, reason=f"it has no drive at element {self._element}")
+            raise UnsupportedError(
+                place=self.name, reason=Phrase("it has no drive at element {element}", element=self._element)
+            )
         return self._element
 
     def _command(self, cdb: bytes, *, expected: int = 0, seconds: int) -> scsi.Answer:

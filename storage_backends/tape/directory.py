@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from storage_backends.errors import StorageError, marked
+from storage_backends.errors import Phrase, StorageError, marked
 from storage_backends.tape.cartridges import OPEN
 
 PAGE = 1_000
@@ -105,7 +105,7 @@ class Directory:
             if version == 0 and (self.writable or not self.path):
                 self._connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {_VERSION}; COMMIT;")
             elif version != _VERSION:
-                raise DirectoryError(place=self.path, reason=f"it has version {version}")
+                raise DirectoryError(place=self.path, reason=Phrase("it has version {version}", version=version))
         except sqlite3.Error as error:
             raise DirectoryError(place=self.path, reason=str(error)) from error
 

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from storage_backends.backend import Reach
 from storage_backends.disk_mounts import depth_of
 from storage_backends.disk_reading import PAGE, WINDOW, drop, resident
+from storage_backends.errors import Phrase
 from storage_backends.tape.drive import (
     FILEMARK,
     RECORD,
@@ -81,7 +82,9 @@ def read_settings(path: str) -> Settings:
     except FileNotFoundError:
         return Settings()
     except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise NotReadyError(place=path, reason=f"its settings cannot be read: {error}") from error
+        raise NotReadyError(
+            place=path, reason=Phrase("its settings cannot be read: {reason}", reason=str(error))
+        ) from error
 
 
 def write_settings(path: str, settings: Settings) -> None:
@@ -359,9 +362,13 @@ class FolderChanger:
         """Load or unload."""
         found = {element.address: element for element in self.elements()}
         if source not in found or destination not in found or not found[source].barcode:
-            raise NotReadyError(place=self._folder, reason=f"there is nothing in element {source}")
+            raise NotReadyError(
+                place=self._folder, reason=Phrase("there is nothing in element {source}", source=source)
+            )
         if found[destination].barcode:
-            raise NotReadyError(place=self._folder, reason=f"element {destination} is full")
+            raise NotReadyError(
+                place=self._folder, reason=Phrase("element {destination} is full", destination=destination)
+            )
         if found[destination].is_drive:
             self._drive.insert(os.path.join(self._folder, found[source].barcode + TAPE))
             self._loaded = found[source].barcode

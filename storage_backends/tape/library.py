@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from storage_backends.errors import StorageError
+from storage_backends.errors import Phrase, StorageError
 from storage_backends.tape import claim
 from storage_backends.tape.changer import ElementError
 from storage_backends.tape.directory import TapeFile
@@ -153,7 +153,9 @@ class Library:
         for left in reversed(range(_SLOTS_TRIED)):
             free = next((one for one in self.elements() if not one.is_drive and not one.barcode), None)
             if free is None:
-                raise NotReadyError(place=self.place, reason=f"no slot is free for {drive.barcode}")
+                raise NotReadyError(
+                    place=self.place, reason=Phrase("no slot is free for {barcode}", barcode=drive.barcode)
+                )
             try:
                 self._changer.move(drive.address, free.address)
             except ElementError:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from storage_backends.backend import MARKER_KEY
-from storage_backends.errors import StoreRefusesError, StoreUnavailableError
+from storage_backends.errors import Phrase, StoreRefusesError, StoreUnavailableError
 from storage_backends.tape.cartridges import BARCODE, OPEN, Cartridges, CartridgesError, barcode_of
 from storage_backends.tape.directory import Cartridge, Directory, DirectoryError
 from storage_backends.tape.drive import TapeError
@@ -61,7 +61,7 @@ class ImageFolder:
         if found is None:
             raise StoreUnavailableError(place=self.place, reason="its marker is not there; is it mounted?")
         if found != self._store_id:
-            raise StoreUnavailableError(place=self.place, reason=f"it is another store, {found!r}")
+            raise StoreUnavailableError(place=self.place, reason=Phrase("it is another store, {found!r}", found=found))
 
     def _is_of_our_cartridges(self) -> bool:
         return any(label.store == self._store_id for label in labels_in(self.place))
@@ -170,7 +170,7 @@ def initialise(place: str, store_id: str, cartridges: Cartridges | None) -> None
     """
     found = stored_id(place)
     if found not in {None, store_id}:
-        raise StoreRefusesError(place=place, reason=f"it is another store, {found!r}")
+        raise StoreRefusesError(place=place, reason=Phrase("it is another store, {found!r}", found=found))
     try:
         os.makedirs(place, exist_ok=True)
         others = [name for name in os.listdir(place) if name not in _OTHERS and not name.endswith((TAPE, SETTINGS))]
@@ -188,7 +188,10 @@ def initialise(place: str, store_id: str, cartridges: Cartridges | None) -> None
 
 def _label(place: str, store_id: str, wanted: Cartridges) -> None:
     if not 0 < wanted.count <= MOST_CARTRIDGES:
-        raise CartridgesError(place=place, reason=f"1 to {MOST_CARTRIDGES} can be made, not {wanted.count}")
+        raise CartridgesError(
+            place=place,
+            reason=Phrase("1 to {limit} can be made, not {wanted}", limit=MOST_CARTRIDGES, wanted=wanted.count),
+        )
     if wanted.capacity < 1 << 20:
         raise CartridgesError(place=place, reason="one of less than 1 MiB would hold nothing")
     with_label = {label.number for label in labels_in(place)}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from storage_backends.errors import StorageError
+from storage_backends.errors import Phrase, StorageError
 from storage_backends.tape import shelf
 from storage_backends.tape.backend import TapeBackend
 from storage_backends.tape.cartridges import BARCODE, OPEN, CartridgesError, Held, barcode_of
@@ -84,7 +84,9 @@ def label(pool: TapeBackend, barcode: str, wanted: Label, *, capacity: int) -> L
         WrongCartridgeError: there is something on it, which is not touched.
     """
     if barcode and not BARCODE.fullmatch(barcode):
-        raise CartridgesError(place=pool.place, reason=f"{barcode} is no barcode: 8 letters A-Z and digits")
+        raise CartridgesError(
+            place=pool.place, reason=Phrase("{barcode} is no barcode: 8 letters A-Z and digits", barcode=barcode)
+        )
     is_image = isinstance(pool.home, ImageFolder)
     if not barcode and not is_image:
         raise CartridgesError(place=pool.place, reason="say the barcode of the cartridge in the library")
@@ -97,7 +99,9 @@ def label(pool: TapeBackend, barcode: str, wanted: Label, *, capacity: int) -> L
             return pool.library.mount(barcode)
         if barcode not in pool.library.barcodes():
             if not is_image:
-                raise CartridgesError(place=pool.place, reason=f"{barcode} is not in the library")
+                raise CartridgesError(
+                    place=pool.place, reason=Phrase("{barcode} is not in the library", barcode=barcode)
+                )
             make_cartridge(pool.home.place, barcode, Settings(capacity=capacity))
         pool.library.bring(barcode)
         write_label(pool.library.drive, Label(barcode, number, wanted.store, wanted.repository, wanted.written))
@@ -124,7 +128,12 @@ def scan(pool: TapeBackend, barcode: str, store: str) -> Scanned:
         known = {one.number: one for one in directory.cartridges()}
         before = known.get(found.number)
         if before is not None and before.barcode != barcode:
-            reason = f"{barcode} and {before.barcode} both are number {found.number} of this store"
+            reason = Phrase(
+                "{barcode} and {other} both are number {number} of this store",
+                barcode=barcode,
+                other=before.barcode,
+                number=found.number,
+            )
             raise CartridgesError(place=pool.place, reason=reason)
         files, elsewhere = contents_of(pool.library, barcode)
         if before is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
-from storage_backends.errors import StorageError
+from storage_backends.errors import Phrase, StorageError
 from storage_backends.tape.drive import (
     DriveBusyError,
     DriveOfflineError,
@@ -310,7 +310,7 @@ def failure(answer: Answer, name: str, block: int | None = None) -> StorageError
     if answer.status in {BUSY, RESERVATION_CONFLICT}:
         return DriveBusyError(place=name)
     if answer.status != CHECK_CONDITION or answer.sense is None:
-        return TapeError(place=name, reason=f"status {answer.status:02X}")
+        return TapeError(place=name, reason=Phrase("status {status}", status=f"{answer.status:02X}"))
     if answer.sense.key in _TELLING and answer.sense.code != NO_MORE_DATA:
         return None
     return _refusal(answer.sense, name, "?" if block is None else block)

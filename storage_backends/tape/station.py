@@ -8,7 +8,7 @@ import os
 from contextlib import AbstractContextManager, closing, suppress
 
 from storage_backends.backend import MARKER_KEY
-from storage_backends.errors import StoreRefusesError, StoreUnavailableError
+from storage_backends.errors import Phrase, StoreRefusesError, StoreUnavailableError
 from storage_backends.tape.addresses import Hardware
 from storage_backends.tape.cartridges import BARCODE, HAND, OPEN, Cartridges, CartridgesError, barcode_of
 from storage_backends.tape.changer import CLEANING, UNKNOWN
@@ -74,7 +74,7 @@ class Station:
         if found is None:
             raise StoreUnavailableError(place=self.place, reason="its marker is not there; is it mounted?")
         if found != self._store_id:
-            raise StoreUnavailableError(place=self.place, reason=f"it is another store, {found!r}")
+            raise StoreUnavailableError(place=self.place, reason=Phrase("it is another store, {found!r}", found=found))
 
     def directory(self, *, writable: bool) -> Directory:
         """Open the directory. Where there is none, every cartridge in the library is looked at.
@@ -144,7 +144,9 @@ class Station:
                         self._take(directory, barcode, wanted)
             count = len(directory.cartridges())
         if count == 0 or (count < wanted.count and not wanted.as_there_are):
-            reason = f"{count} are ours, and no more are blank; {wanted.count} were asked for"
+            reason = Phrase(
+                "{count} are ours, and no more are blank; {wanted} were asked for", count=count, wanted=wanted.count
+            )
             raise CartridgesError(place=self.place, reason=reason)
 
     def _take(self, directory: Directory, barcode: str, wanted: Cartridges) -> None:
@@ -188,7 +190,7 @@ def initialise(place: str, store_id: str, hardware: Hardware, cartridges: Cartri
     """
     found = stored_id(place)
     if found not in {None, store_id}:
-        raise StoreRefusesError(place=place, reason=f"it is another store, {found!r}")
+        raise StoreRefusesError(place=place, reason=Phrase("it is another store, {found!r}", found=found))
     try:
         os.makedirs(place, exist_ok=True)
         if found is None and not set(os.listdir(place)) <= _OTHERS:
@@ -221,7 +223,10 @@ def adopted(place: str, hardware: Hardware, expected: str = "") -> str | None:
     if expected:
         stores &= {expected}
     if len(stores) > 1:
-        reason = f"the cartridges are of several stores: {', '.join(sorted(stores))}; leave those of one in the library"
+        reason = Phrase(
+            "the cartridges are of several stores: {stores}; leave those of one in the library",
+            stores=", ".join(sorted(stores)),
+        )
         raise StoreRefusesError(place=place, reason=reason)
     for store_id in stores:
         initialise(place, store_id, hardware, None)
