@@ -1,5 +1,6 @@
 """The catalog: what it says follows from ledger and indexes alone, however it is read, damaged or made again."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -254,6 +255,37 @@ def test_no_changed_byte_of_the_catalog_gives_a_wrong_answer(small):
 @pytest.mark.parametrize("step", [13, pytest.param(1, marks=pytest.mark.slow)])
 def test_no_changed_byte_at_all_of_the_catalog_gives_a_wrong_answer(small, step):
     assert check_flips(*small, step=step)["seen"] > 100
+
+
+def test_no_changed_length_or_type_of_a_record_of_the_manifest_hides_rows(small):
+    place, rows = small
+    reset(place)
+    repository = place.open()
+    folder = repository.catalog.path
+    [path] = [os.path.join(folder, name) for name in os.listdir(folder) if name.startswith("MANIFEST")]
+    with open(path, "rb") as file:
+        right = file.read()
+    at, heads = 0, []
+    while at < len(right):
+        heads.append(at)
+        at += 7 + int.from_bytes(right[at + 4 : at + 6], "little")
+    assert at == len(right)
+    assert len(heads) > 3
+    for head, byte, bit in itertools.product(heads, (4, 5, 6), range(8)):
+        wrong = bytearray(right)
+        wrong[head + byte] ^= 1 << bit
+        with open(path, "r+b") as file:
+            file.write(wrong)
+        assert answer(repository) is None, (head, byte, bit)
+    for size in set(range(1, len(right))) - set(heads):
+        os.truncate(path, 0)
+        with open(path, "r+b") as file:
+            file.write(right[:size])
+        with pytest.raises(CatalogDamagedError, match="torn"), door.reading(folder, repository.catalog.identity):
+            pass
+    with open(path, "r+b") as file:
+        file.write(right)
+    assert answer(repository) == rows
 
 
 @pytest.mark.parametrize("how", ["removed", "emptied", "halved", "zeroed"])

@@ -6,6 +6,8 @@
 - A handle is useless after ``fork``: refused.
 - A read-only open while a writer opens or closes may report a false corruption or, worse, miss rows in the middle of
   what it shows: a lock on the folder keeps openings for reading and sessions of writing apart.
+- A record of its MANIFEST whose length or type is wrong counts as the torn end of the file, and the rows of the files
+  that it and later ones name are missing without a word: the chain of records must reach the end of the file.
 """
 
 import contextlib
@@ -14,6 +16,7 @@ import glob
 import itertools
 import os
 import shutil
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
@@ -27,6 +30,13 @@ OPENING_TRIES = 6
 OPENING_PAUSE = 0.05
 KEPT_LOGS = 3
 BATCH = 50_000
+_LOG_BLOCK = 32 << 10
+_LOG_HEADER = struct.Struct("<IHB")
+"""Of each piece of a record: checksum, length, type; RocksDB's log format, as LevelDB's ``log_format.md`` tells it."""
+
+_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
+_FOLLOWS = {0: {_FULL, _FIRST}, _FULL: {_FULL, _FIRST}, _FIRST: {_MIDDLE, _LAST}, _MIDDLE: {_MIDDLE, _LAST}}
+_FOLLOWS[_LAST] = _FOLLOWS[_FULL]
 WRITE_BUFFER = 16 << 20
 
 T = TypeVar("T")
@@ -139,6 +149,32 @@ def _check_files(path: str) -> None:
         raise CatalogDamagedError(place=path, reason="there is no catalog")
     if not os.path.exists(os.path.join(path, "CURRENT")):
         raise CatalogDamagedError(place=path, reason="its CURRENT file is missing")
+    try:
+        with open(os.path.join(path, "CURRENT"), "rb") as file:
+            name = os.fsdecode(file.read(100).rstrip(b"\n"))
+        with open(os.path.join(path, os.path.basename(name)), "rb") as file:
+            manifest = file.read()
+    except (OSError, ValueError) as error:
+        raise CatalogDamagedError(place=path, reason=str(error)) from error
+    if not _reaches_its_end(manifest):
+        raise CatalogDamagedError(place=path, reason="its MANIFEST is torn")
+
+
+def _reaches_its_end(log: bytes) -> bool:
+    """Tell whether whole records fill a file of RocksDB's log format; their checksums RocksDB looks at itself."""
+    at, before = 0, 0
+    while at < len(log):
+        left = _LOG_BLOCK - at % _LOG_BLOCK
+        if left < _LOG_HEADER.size:  # too short for a header
+            at += left
+            continue
+        if len(log) - at < _LOG_HEADER.size:
+            return False
+        _, length, kind = _LOG_HEADER.unpack_from(log, at)
+        if kind not in _FOLLOWS[before] or _LOG_HEADER.size + length > left:
+            return False
+        at, before = at + _LOG_HEADER.size + length, kind
+    return at == len(log) and before in {_FULL, _LAST}
 
 
 def _identified(database: Database, identity: str) -> None:
