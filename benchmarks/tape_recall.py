@@ -21,7 +21,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from audits.intervals import shortest_interval
-from storage_backends.tape.drive import RECORD
+from storage_backends.tape import winding
+from storage_backends.tape.drive import RECORD, UnsupportedError
 from storage_backends.tape.recall import Request, Spot, Sweep, along_the_tape, next_sweep, planned
 
 CAPACITY = 18 * 10**12
@@ -82,6 +83,26 @@ class Drive:
         _, self.at = along_the_tape(self.next_block, ENDS)
 
 
+class TellsWraps:
+    """A drive that answers where its wraps end, and knows no recommended order: LTO-7, LTO-8 and half-height ones."""
+
+    def ask(self, cdb: bytes, *, out: bytes = b"", expected: int = 0) -> bytes:
+        """Answer READ END OF WRAP POSITION, and refuse everything else."""
+        del out
+        if cdb[:3] != winding.end_of_wraps(0)[:3]:
+            raise UnsupportedError(place="model", reason="invalid operation code")
+        body = b"".join(
+            wrap.to_bytes(2, "big") + bytes(4) + (end - 1).to_bytes(6, "big") for wrap, end in enumerate(ENDS)
+        )
+        return ((2 + len(body)).to_bytes(2, "big") + bytes(2) + body)[:expected]
+
+
+def wound(sweep: Sweep) -> Sweep:
+    """Return a sweep in the order that the product makes of it with such a drive."""
+    order = winding.in_order(TellsWraps(), [(spot.block, spot.size) for _, spot in sweep.requests])
+    return Sweep(sweep.cartridge, tuple(sweep.requests[place] for place in order))
+
+
 def lower_bound(requests: Iterable[Request]) -> float:
     """Return what no order can beat: each needed cartridge is mounted once, and its tape goes once there and back.
 
@@ -139,7 +160,7 @@ def recall(seed: int) -> list[str]:
                 spot for one in planned(requests) for _, spot in sorted(one.requests, key=lambda pair: pair[0].name)
             ],
             "planned by block": [spot for one in planned(requests) for _, spot in one.requests],
-            "planned by wrap": [spot for one in planned(requests, wraps=ENDS) for _, spot in one.requests],
+            "planned by wrap": [spot for one in planned(requests) for _, spot in wound(one).requests],
         }
         for name, spots in orders.items():
             drive = in_sequence(spots)
@@ -222,9 +243,8 @@ def served(requests: Sequence[Request], how: str) -> tuple[list[float], int, flo
 
 def _chosen(waiting: dict[str, Request], drive: Drive, other: set[str], how: str) -> Sweep | None:
     if how != "first":
-        wraps = ENDS if how == "wraps" else ()
-        values = waiting.values()
-        return next_sweep(values, now=drive.clock, mounted=drive.cartridge, elsewhere=other, wraps=wraps)
+        sweep = next_sweep(waiting.values(), now=drive.clock, mounted=drive.cartridge, elsewhere=other)
+        return wound(sweep) if sweep is not None and how == "wraps" else sweep
     for request in waiting.values():  # the oldest; all of one package at once, as a person would
         package, spot = request.name.partition("/")[0], request.spots[0]
         if spot.cartridge in other:

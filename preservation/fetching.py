@@ -22,7 +22,7 @@ from preservation.stores import Store
 from storage_backends.backend import OnCartridges, Recalling
 from storage_backends.errors import StorageError
 from storage_backends.tape.drive import RECORD
-from storage_backends.tape.recall import Request, Spot, Sweep, passed_in_order, planned
+from storage_backends.tape.recall import Request, Spot, Sweep, planned
 
 WINDOW = 32 << 30
 """Bytes that are fetched at a time (32 GiB), or a quarter of the free space if that is less."""
@@ -157,14 +157,15 @@ class Fetching:
         return left
 
     def _as_it_winds(self, sweep: Sweep) -> Sequence[tuple[Request, Spot]]:
-        """Return what is read in the order that suits the drive, if the drive knows better than by block."""
+        """Return what is read in the order that suits the drive: it may know better than by block."""
         store, _, barcode = sweep.cartridge.partition("/")
         backend = next(one.backend for one in self.stores if one.row.store == store)
         assert isinstance(backend, OnCartridges)
         try:
-            return passed_in_order(sweep.requests, backend.wraps(barcode))
+            order = backend.wound(barcode, [(spot.block, spot.size) for _, spot in sweep.requests])
         except StorageError:  # each recall will say so
             return sweep.requests
+        return [sweep.requests[place] for place in order]
 
     def _fetched(self, digest: str, source: _Source, size: int) -> bool:
         backend = source.store.backend

@@ -10,7 +10,7 @@ A backend knows no packages and no digests. What every backend promises, and a c
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import TracebackType
@@ -246,8 +246,13 @@ class OnCartridges(Protocol):
         """Return the barcodes of all cartridges that have something on them."""
         ...
 
-    def wraps(self, barcode: str) -> tuple[int, ...]:
-        """Mount a cartridge and return the blocks before which its wraps end; empty if the drive cannot tell."""
+    def wound(self, barcode: str, wanted: Sequence[tuple[int, int]]) -> list[int]:
+        """Mount a cartridge; return the places in ``wanted`` (block, bytes) in the order its drive reads fastest.
+
+        Raises:
+            NotRecalledError, StoreUnavailableError, StorageError: the cartridge is away, is another one, or the drive
+            failed.
+        """
         ...
 
     def pass_over(self, barcode: str, take: Callable[[bytes], object]) -> Iterator["Met"]:

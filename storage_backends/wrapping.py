@@ -45,7 +45,7 @@ class Wrapping:
             self.in_order = inner.in_order
         if isinstance(inner, OnCartridges):
             self.places, self.in_drive, self.media = inner.places, inner.in_drive, inner.media
-            self.wraps = inner.wraps
+            self.wound = inner.wound
             self._inner_pass_over, self.pass_over = inner.pass_over, self._pass_over
         if isinstance(inner, Rewriting):
             self._inner_rewrite, self.rewrite = inner.rewrite, self._rewrite

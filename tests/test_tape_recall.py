@@ -13,8 +13,8 @@ from storage_backends.tape.recall import (
     Spot,
     along_the_tape,
     next_sweep,
-    passed_in_order,
     planned,
+    turn,
 )
 
 
@@ -103,14 +103,13 @@ def test_what_another_drive_has_is_waited_for():
 def test_with_known_wraps_the_tape_goes_there_and_back_once():
     wraps = [100, 200, 300, 400]
     blocks = [350, 10, 190, 210, 90, 110, 399, 205]
-    requests = [(wanted(str(block), ("A", block)), Spot("A", block, 1)) for block in blocks]
-    order = [spot.block for _, spot in passed_in_order(requests, wraps)]
+    order = sorted(blocks, key=lambda block: turn(block, wraps))
 
     assert [205, 10, 210, 90, 110, 350, 190, 399] == order
     along = [along_the_tape(block, wraps)[1] for block in order]
-    turn = along.index(max(along))
-    assert along[:turn] == sorted(along[:turn])
-    assert along[turn + 1 :] == sorted(along[turn + 1 :], reverse=True)
+    far = along.index(max(along))
+    assert along[:far] == sorted(along[:far])
+    assert along[far + 1 :] == sorted(along[far + 1 :], reverse=True)
 
 
 @pytest.mark.parametrize(("block", "place"), [(0, (0, 0.0)), (50, (0, 0.5)), (100, (1, 1.0)), (150, (1, 0.5))])
@@ -154,5 +153,5 @@ def test_places_are_told_in_the_order_of_the_tape(tmp_path):
     assert [image.stem for image in images(tmp_path / "tape")] == tape.media()
     assert tape.in_order(keys) == sorted(keys, key=lambda key: places[key])
     assert tape.in_drive() in tape.media()
-    assert () == tape.wraps(tape.media()[0])
+    assert [1, 0] == tape.wound(tape.media()[0], [(900, 5), (2, 5)])
     tape.close()

@@ -22,18 +22,17 @@ def lines(model):
     """Returns the drive that read 1,000 random objects of 20 cartridges in an order, and the bound."""
     requests = model.scattered(random.Random(7), 1_000, 20, 2e8)
 
-    def read(wraps=None):
-        if wraps is None:
+    def read(how=None):
+        if how is None:
             return model.in_sequence(request.spots[0] for request in requests)
-        sweeps = model.planned(requests, wraps=wraps)
-        return model.in_sequence(spot for sweep in sweeps for _, spot in sweep.requests)
+        return model.in_sequence(spot for sweep in model.planned(requests) for _, spot in how(sweep).requests)
 
     return read, lambda: model.lower_bound(requests)
 
 
 def test_where_the_wraps_are_known_a_plan_takes_at_most_15_percent_more_than_the_bound(model, lines):
     read, bound = lines
-    planned = read(model.ENDS)
+    planned = read(model.wound)
 
     assert 20 == planned.mounts
     assert bound() <= planned.clock <= 1.15 * bound()
@@ -44,7 +43,7 @@ def test_on_a_tape_of_one_wrap_order_by_block_is_one_sweep(model, lines, monkeyp
     monkeypatch.setattr(model, "ENDS", [model.BLOCKS])
     monkeypatch.setattr(model, "WRAPS", 1)
     read, bound = lines
-    planned = read(())
+    planned = read(lambda sweep: sweep)
 
     assert 20 == planned.mounts
     assert bound() <= planned.clock <= 1.15 * bound()

@@ -21,7 +21,7 @@ from preservation import attachment, fetching
 from preservation.dissemination.export import export
 from preservation.packs import layout
 from preservation.replication import replicate
-from storage_backends.tape.drive import RECORD
+from storage_backends.tape.drive import RECORD, DriveOfflineError, UnsupportedError
 from storage_backends.tape.image import FolderChanger, ImageDrive
 
 
@@ -105,12 +105,58 @@ def test_objects_are_fetched_window_by_window(filled, tmp_path, monkeypatch, win
     assert FILES["thư mục/tờ trình.txt"] == (tmp_path / "out" / "thư mục/tờ trình.txt").read_bytes()
 
 
-def test_a_drive_that_tells_its_wraps_is_given_its_order(filled, tmp_path, watched, monkeypatch):
+def recommending(_drive, cdb, *, out=b"", expected=0):
+    """Answer as a drive that recommends to read everything backwards."""
+    if cdb[:2] == b"\xa3\x9d":
+        return b"\0\x64\0\x20"
+    if cdb[:2] == b"\xa4\x1d":
+        ORDERED.append(b"".join(out[at : at + 32] for at in reversed(range(8, len(out), 32))))
+        return b""
+    assert cdb[:2] == b"\xa3\x1d"
+    return b"\x02\0\0\0" + len(ORDERED[-1]).to_bytes(4, "big") + ORDERED[-1]
+
+
+def telling_wraps(drive, cdb, *, out=b"", expected=0):
+    """Answer as a drive that only tells that its second wrap begins behind block 3, and its third behind 1000."""
+    if cdb[:3] != b"\xa3\x1f\x45":
+        raise UnsupportedError(place=drive.name, reason="invalid operation code")
+    ends = [number.to_bytes(2, "big") + bytes(4) + end.to_bytes(6, "big") for number, end in enumerate((3, 1000, 1010))]
+    return (2 + 36).to_bytes(2, "big") + bytes(2) + b"".join(ends)
+
+
+def lost(drive, cdb, *, out=b"", expected=0):
+    """Be lost when asked: what it would have said is not known, and the cartridge is looked for again."""
+    raise DriveOfflineError(place=drive.name, reason="the connection was lost")
+
+
+ORDERED = []
+
+
+@pytest.mark.parametrize("answering", [recommending, telling_wraps])
+def test_a_drive_that_knows_its_tape_better_is_followed(filled, tmp_path, watched, monkeypatch, answering):
     place, package = filled
     on_tape_only(place)
-    monkeypatch.setattr(ImageDrive, "wraps", lambda _drive: (4, 6, 1000), raising=False)
+    monkeypatch.setattr(ImageDrive, "ask", answering, raising=False)
     reads, _ = watched
     reads.clear()
+
+    export(place.open(), package, str(tmp_path / "out"))
+
+    for name, data in FILES.items():
+        assert data is None or data == (tmp_path / "out" / name).read_bytes()
+    for image in {image for image, _ in reads}:
+        first = list(dict.fromkeys(block for name, block in reads if name == image and block > 3))
+        begun = [block for block, before in zip(first, [-1, *first], strict=False) if block != before + 1]
+        assert begun == sorted(begun, reverse=True), "from the end, as both kinds of drive say here"
+    assert any(block > 3 for _, block in reads)
+
+
+def test_a_drive_that_is_lost_when_it_is_asked_for_the_order_gives_everything_all_the_same(
+    filled, tmp_path, monkeypatch
+):
+    place, package = filled
+    on_tape_only(place)
+    monkeypatch.setattr(ImageDrive, "ask", lost, raising=False)
 
     export(place.open(), package, str(tmp_path / "out"))
 

@@ -6,7 +6,7 @@ and nothing deleted; an item that is damaged can be written anew, at another pla
 
 import heapq
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -29,8 +29,9 @@ from storage_backends.errors import (
     NotRecalledError,
     StoreRefusesError,
 )
+from storage_backends.tape import winding
 from storage_backends.tape.directory import Directory, Location
-from storage_backends.tape.drive import RECORD, CartridgeAwayError, CartridgeShelvedError, TellsWraps
+from storage_backends.tape.drive import RECORD, CartridgeAwayError, CartridgeShelvedError
 from storage_backends.tape.library import Library
 from storage_backends.tape.noted import Condition
 from storage_backends.tape.passing import compared
@@ -194,10 +195,10 @@ class TapeBackend:
         known = [one for one in directory.cartridges() if one.barcode not in self.withheld]
         return [one.barcode for one in known if directory.last_file(one.number) is not None]
 
-    def wraps(self, barcode: str) -> tuple[int, ...]:
-        """Mount a cartridge and return the blocks before which its wraps end; empty if the drive cannot tell."""
+    def wound(self, barcode: str, wanted: Sequence[tuple[int, int]]) -> list[int]:
+        """Mount a cartridge; return the places in ``wanted`` (block, bytes) in the order its drive reads fastest."""
         with self.home.library.using(barcode) as drive:
-            return drive.wraps() if isinstance(drive, TellsWraps) else ()
+            return winding.in_order(drive, wanted)
 
     def pass_over(self, barcode: str, take: Callable[[bytes], object]) -> Iterator[Met]:
         """Read a cartridge from its label to the end of its data, and go on behind what cannot be read."""

@@ -5,7 +5,7 @@ and the record in it are kept beside them, for drives that cannot locate a block
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from storage_backends.backend import Reach
 from storage_backends.errors import NotRecalledError, StorageError, StoreUnavailableError, TransientError, marked
@@ -201,18 +201,6 @@ class TapeDrive(Protocol):
 
     def close(self) -> None:
         """Let others have the drive; the cartridge stays where it is."""
-        ...
-
-
-@runtime_checkable
-class TellsWraps(Protocol):
-    """Can tell where the wraps of its tape end, as LTO drives do since LTO-7 (READ END OF WRAP POSITION).
-
-    Not exercised: no target here has wraps. With them a recall is planned as the tape goes there and back.
-    """
-
-    def wraps(self) -> tuple[int, ...]:
-        """Return the blocks before which each wrap that has data ends, in order; empty if that is not known."""
         ...
 
 

@@ -13,7 +13,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from storage_backends.backend import Reach
-from storage_backends.tape import mtio, scsi
+from storage_backends.errors import marked
+from storage_backends.tape import known, mtio, scsi, sg
 from storage_backends.tape.drive import (
     FILEMARK,
     RECORD,
@@ -28,8 +29,6 @@ from storage_backends.tape.drive import (
     TapeError,
     UnsupportedError,
 )
-
-LONGEST_PAGE = 4096
 
 PATIENCE = 2 * 60 * 60 + 600
 """Seconds that a drive may say that it is getting ready: an LTO-9 drive prepares a new cartridge for up to 2 hours."""
@@ -61,12 +60,7 @@ class NstDrive:
 
     def serial(self) -> str:
         """Return the drive's serial number as the kernel read it (vital product data, page 80h), if it did."""
-        name = os.path.basename(os.path.realpath(self.name))
-        try:
-            with open(f"/sys/class/scsi_tape/{name}/device/vpd_pg80", "rb") as file:
-                return scsi.serial_of(file.read(LONGEST_PAGE))
-        except OSError:
-            return ""
+        return known.serial(self.name)
 
     # ---- the cartridge ---------------------------------------------------------------------------------------------
 
@@ -85,7 +79,7 @@ class NstDrive:
                 break
             self.close()
             if waited >= (grace if status.is_empty else PATIENCE):
-                reason = "the drive is empty" if status.is_empty else "it is still loading"
+                reason = marked("the drive is empty") if status.is_empty else marked("it is still loading")
                 raise NotReadyError(place=self.name, reason=reason)
             self._pause(1)
             waited += 1
@@ -138,9 +132,9 @@ class NstDrive:
         except OSError as error:
             if error.errno != errno.EPERM:  # only root may; somebody may have done it
                 raise self._failure(error) from error
-            options = _options(self.name)
+            options = known.options(self.name)
             if options & (mtio.ASYNC_WRITES | mtio.READ_AHEAD) or not options & mtio.SCSI2LOGICAL:
-                reason = (
+                reason = marked(
                     "its options are not right and only root may set them: "
                     "mt stclearoptions async-writes read-ahead; mt stsetoptions scsi2logical"
                 )
@@ -191,7 +185,7 @@ class NstDrive:
         if not self.capabilities.position:
             return self._count
         if (told := self._told()) is None:
-            raise self._lost("it no longer tells its position")
+            raise self._lost(marked("it no longer tells its position"))
         return told
 
     def locate(self, place: Place) -> None:
@@ -347,6 +341,14 @@ class NstDrive:
             self.rewind()
         return Reach.MEDIUM
 
+    def ask(self, cdb: bytes, *, out: bytes = b"", expected: int = 0) -> bytes:
+        """Send the drive itself a command that neither moves the tape nor writes; only root may, past the driver."""
+        answer = sg.carried(self._open_file(), self.name, cdb, out=out, expected=expected)
+        error = scsi.failure(answer, self.name)
+        if error is not None:
+            raise error
+        return answer.data
+
     # ---- the driver ------------------------------------------------------------------------------------------------
 
     def _open_file(self) -> int:
@@ -437,13 +439,3 @@ class NstDrive:
     def _lost(self, reason: str | None) -> DriveOfflineError:
         self.close()
         return DriveOfflineError(place=self.name, reason=reason)
-
-
-def _options(path: str) -> int:
-    """Return the driver's options for the drive; all that are wrong if they cannot be read."""
-    name = os.path.basename(os.path.realpath(path))
-    try:
-        with open(f"/sys/class/scsi_tape/{name}/options", encoding="ascii") as file:
-            return int(file.read(32), 16)
-    except (OSError, ValueError):
-        return mtio.ASYNC_WRITES | mtio.READ_AHEAD

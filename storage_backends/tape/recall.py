@@ -1,8 +1,8 @@
 """Plans recalls: which cartridge comes into a drive next, and in which order its items are passed; pure arithmetic.
 
 Mounting and winding cost minutes, reading seconds. So requests are gathered by cartridge, and of one cartridge all that
-is wanted is read in one sweep, in the order of its blocks or, where the ends of the drive's wraps are known, in the
-order in which the tape itself goes there and back. A limit keeps those who want little from waiting for ever.
+is wanted is read in one sweep: planned in the order of its blocks, and put into a better one by ``winding`` where the
+drive in which it is mounted knows of one. A limit keeps those who want little from waiting for ever.
 """
 
 from bisect import bisect_right
@@ -47,7 +47,6 @@ def next_sweep(
     mounted: str = "",
     elsewhere: Collection[str] = (),
     patience: float = PATIENCE,
-    wraps: Sequence[int] = (),
 ) -> Sweep | None:
     """Return what a drive does next; None if nothing waits, or only for cartridges that are ``elsewhere``.
 
@@ -72,18 +71,18 @@ def next_sweep(
     else:
         choice = set(by_cartridge)
     chosen = mounted if mounted in choice else max(choice, key=lambda one: (*_weight(by_cartridge[one]), one))
-    return Sweep(chosen, tuple(passed_in_order(by_cartridge[chosen], wraps)))
+    return Sweep(chosen, tuple(sorted(by_cartridge[chosen], key=lambda one: one[1].block)))
 
 
 def _weight(wanted: Sequence[tuple[Request, Spot]]) -> tuple[int, int]:
     return len(wanted), sum(spot.size for _, spot in wanted)
 
 
-def planned(waiting: Iterable[Request], *, mounted: str = "", wraps: Sequence[int] = ()) -> list[Sweep]:
+def planned(waiting: Iterable[Request], *, mounted: str = "") -> list[Sweep]:
     """Return all sweeps of one drive if nothing more is asked for: the mounted cartridge first, each one once."""
     left = {request.name: request for request in waiting}
     sweeps = []
-    while (sweep := next_sweep(left.values(), mounted=mounted, wraps=wraps)) is not None:
+    while (sweep := next_sweep(left.values(), mounted=mounted)) is not None:
         sweeps.append(sweep)
         mounted = sweep.cartridge
         for request, _ in sweep.requests:
@@ -91,16 +90,12 @@ def planned(waiting: Iterable[Request], *, mounted: str = "", wraps: Sequence[in
     return sweeps
 
 
-def passed_in_order(wanted: Iterable[tuple[Request, Spot]], wraps: Sequence[int] = ()) -> list[tuple[Request, Spot]]:
-    """Return what is wanted from one cartridge in the order in which the tape passes it; of one place as it came.
+def turn(block: int, wraps: Sequence[int]) -> tuple[int, float, int]:
+    """Return what blocks are ordered by where the ends of wraps are known: on the way there or back, and how far on it.
 
-    ``wraps`` are the blocks before which each wrap ends, if they are known. The tape then goes once from its beginning
-    to its end, reading what lies on wraps that run forward, and once back, reading what lies on the others.
+    The tape then goes once from its beginning to its end, reading what lies on wraps that run forward, and once back,
+    reading what lies on the others. ``wraps`` are the blocks before which each wrap ends.
     """
-    return sorted(wanted, key=lambda one: _turn(one[1].block, wraps))
-
-
-def _turn(block: int, wraps: Sequence[int]) -> tuple[int, float, int]:
     wrap, along = along_the_tape(block, wraps)
     return (1, -along, block) if wrap % 2 else (0, along, block)
 

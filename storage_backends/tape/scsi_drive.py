@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from storage_backends.backend import Reach
+from storage_backends.errors import Phrase
 from storage_backends.tape import scsi
 from storage_backends.tape.drive import (
     FILEMARK,
@@ -222,6 +223,10 @@ class ScsiDrive:
         del place, records
         return self._reach
 
+    def ask(self, cdb: bytes, *, out: bytes = b"", expected: int = 0) -> bytes:
+        """Send a command that neither moves the tape nor writes, and return what is answered."""
+        return self._ask(cdb, out=out, expected=expected).data
+
     # ---- how -------------------------------------------------------------------------------------------------------
 
     def _write(self, record: bytes | memoryview, at: Counted | None) -> Answer:
@@ -232,7 +237,9 @@ class ScsiDrive:
     def _carried_out(self, answer: Answer, at: Counted | None) -> Answer:
         sense = answer.sense
         if sense is not None and (sense.deferred or sense.information):
-            raise MediumError(place=self.name, block=self._block(at), reason=f"not all of it is written: {sense}")
+            raise MediumError(
+                place=self.name, block=self._block(at), reason=Phrase("not all of it is written: {sense}", sense=sense)
+            )
         return answer
 
     def _keep(self, *, prevent: bool) -> None:
@@ -253,7 +260,7 @@ class ScsiDrive:
         answer = self._transport.command(scsi.READ_BLOCK_LIMITS, expected=scsi.BLOCK_LIMITS_BYTES, seconds=MOMENT)
         longest = scsi.longest_record_of(answer.data) if answer.status == scsi.GOOD else 0
         if 0 < longest < RECORD:
-            reason = f"its longest record has {longest} bytes"
+            reason = Phrase("its longest record has {longest} bytes", longest=longest)
             raise UnsupportedError(place=self.name, reason=reason)
         found = Capabilities(position=tells, locate=locates)
         return replace(found, longest_record=longest) if longest else found

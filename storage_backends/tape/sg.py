@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from storage_backends.errors import StorageError
+from storage_backends.errors import Phrase, StorageError
 from storage_backends.tape.drive import DriveBusyError, DriveOfflineError, NotReadyError, UnsupportedError
 from storage_backends.tape.scsi import CHECK_CONDITION, GOOD, Answer, parse_sense
 
@@ -21,6 +21,9 @@ THIRD_VERSION = 30000
 
 _NONE, _OUT, _IN = -1, -2, -3
 SENSE_BYTES = 252
+
+_NOT_SENT = frozenset({errno.EPERM, errno.EACCES, errno.ENOTTY, errno.EINVAL})
+"""Errors of the ioctl itself: the driver refuses, and has sent nothing."""
 
 _SENSE_IS_THERE = 0x08
 """A driver status that only says that there is sense data; all other ones, and any host status, are a lost way."""
@@ -72,7 +75,11 @@ def answer_of(header: Header, data: bytes, sense: bytes, *, place: str) -> Answe
     """
     lost = header.driver_status & ~_SENSE_IS_THERE
     if header.host_status or lost:
-        reason = f"host status {header.host_status:02X}, driver status {header.driver_status:02X}"
+        reason = Phrase(
+            "host status {host}, driver status {driver}",
+            host=f"{header.host_status:02X}",
+            driver=f"{header.driver_status:02X}",
+        )
         raise DriveOfflineError(place=place, reason=reason)
     missing = max(0, min(header.residual, len(data)))
     status = header.status
@@ -80,6 +87,38 @@ def answer_of(header: Header, data: bytes, sense: bytes, *, place: str) -> Answe
         status = CHECK_CONDITION
     found = parse_sense(sense[: header.sense_written]) if status == CHECK_CONDITION and header.sense_written else None
     return Answer(status, found, data[: len(data) - missing], missing)
+
+
+def carried(
+    file: int, place: str, cdb: bytes, *, out: bytes | memoryview = b"", expected: int = 0, seconds: int = 60
+) -> Answer:
+    """Send a command to the device that is open as ``file`` and wait for its answer.
+
+    Raises:
+        UnsupportedError: the driver carries no commands, or not from who asks; nothing was sent.
+        DriveOfflineError: it was lost on the way: what the unit did is not known.
+    """
+    direction, length = (_OUT, len(out)) if out else (_IN, expected) if expected else (_NONE, 0)
+    data = ctypes.create_string_buffer(bytes(out), length) if out else ctypes.create_string_buffer(max(length, 1))
+    asked = ctypes.create_string_buffer(cdb, len(cdb))
+    sense = ctypes.create_string_buffer(SENSE_BYTES)
+    header = Header(
+        interface=ord("S"),
+        direction=direction,
+        cdb_length=len(cdb),
+        sense_length=SENSE_BYTES,
+        length=length,
+        data=ctypes.addressof(data),
+        cdb=ctypes.addressof(asked),
+        sense=ctypes.addressof(sense),
+        milliseconds=seconds * 1000,
+    )
+    try:
+        fcntl.ioctl(file, SG_IO, header)
+    except OSError as error:
+        kind = UnsupportedError if error.errno in _NOT_SENT else DriveOfflineError
+        raise kind(place=place, reason=error.strerror) from error
+    return answer_of(header, data.raw if direction == _IN else b"", sense.raw, place=place)
 
 
 class SgUnit:
@@ -95,27 +134,8 @@ class SgUnit:
             NotReadyError, UnsupportedError: there is no such device, or it carries no commands; nothing was sent.
             DriveOfflineError: it was lost on the way: what the unit did is not known.
         """
-        direction, length = (_OUT, len(out)) if out else (_IN, expected) if expected else (_NONE, 0)
-        data = ctypes.create_string_buffer(bytes(out), length) if out else ctypes.create_string_buffer(max(length, 1))
-        asked = ctypes.create_string_buffer(cdb, len(cdb))
-        sense = ctypes.create_string_buffer(SENSE_BYTES)
-        header = Header(
-            interface=ord("S"),
-            direction=direction,
-            cdb_length=len(cdb),
-            sense_length=SENSE_BYTES,
-            length=length,
-            data=ctypes.addressof(data),
-            cdb=ctypes.addressof(asked),
-            sense=ctypes.addressof(sense),
-            milliseconds=seconds * 1000,
-        )
         with self._opened() as file:
-            try:
-                fcntl.ioctl(file, SG_IO, header)
-            except OSError as error:
-                raise DriveOfflineError(place=self.name, reason=error.strerror) from error
-        return answer_of(header, data.raw if direction == _IN else b"", sense.raw, place=self.name)
+            return carried(file, self.name, cdb, out=out, expected=expected, seconds=seconds)
 
     @contextmanager
     def _opened(self) -> Iterator[int]:

@@ -1,7 +1,7 @@
 """Runs the tape code against the real Linux ``st`` driver: in a guest of QEMU, whose drives are tgt, istgt, scsi_debug.
 
-By hand: ``make test-tape-vm``. The kernel is fetched once and kept in the folder that ``MOCBAN_TAPE_VM`` names; without
-it, for this run only. Nothing is installed, and the guest sees the machine's files read-only.
+By hand: ``make test-tape-vm``. The kernel is fetched once and kept in the folder that ``MOCBAN_TAPE_VM`` names, else in
+``mocban/tape-vm`` where caches are kept. Nothing is installed, and the guest sees the machine's files read-only.
 """
 
 import os
@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import kernel  # noqa: E402 - it lies beside this file
 from tape_targets import SBIN, Istgt, Tgt  # noqa: E402 - the same
 
-STORY = ("vm_drive.py", "vm_trouble.py", "vm_story.py", "vm_lost.py")
+STORY = ("vm_drive.py", "vm_trouble.py", "vm_story.py", "vm_contract.py", "vm_lost.py")
 CARTRIDGES = {"CLN001L1": (1, "clean"), "VT0001L9": 64, "VT0002L9": 64}
 CAPACITY, SMALL = 64, 16
 """MiB of the cartridges in the drives that have no changer."""
@@ -45,8 +45,8 @@ PROGRAMS = {
 }
 """What must be installed, and the Debian package that it comes with."""
 
-SECONDS = 1800
-"""After which the guest is ended: it emulates a processor, and needs some minutes; nine on a busy machine."""
+SECONDS = 3600
+"""After which the guest is ended: it emulates a processor, and needs many minutes."""
 
 HIDDEN = (Path("/mnt"), Path("/run"))
 """Where the guest has folders of its own, so that nothing of this machine can be used from there."""
@@ -83,7 +83,8 @@ def main() -> int:
         return 2
     with tempfile.TemporaryDirectory(prefix="mocban-tape-vm-") as name:
         folder = Path(name)
-        cache = Path(os.environ.get("MOCBAN_TAPE_VM") or folder / "cache").resolve()
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        cache = Path(os.environ.get("MOCBAN_TAPE_VM") or caches / "mocban/tape-vm").resolve()
         if cache.is_relative_to(ROOT):
             print(f"NOT RUN: {cache} is inside the project", file=sys.stderr)
             return 2

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from storage_backends.tape import scsi
+from storage_backends.tape import scsi, winding
 from storage_backends.tape.changer import ElementError, ScsiChanger
 from storage_backends.tape.drive import (
     FILEMARK,
@@ -372,6 +372,35 @@ def test_a_cartridge_in_use_is_not_given_out():
         drive.write_filemark(synchronous=True)
         drive.rewind()
         assert number_of(drive.read(RECORD)) == 1
+
+
+@ALL
+def test_a_drive_that_knows_no_better_order_says_so_and_the_tape_stays_where_it_is(vendor):
+    with loaded(vendor) as drive:
+        for number in range(6):
+            drive.write(record(number))
+        drive.write_filemark(synchronous=True)
+        drive.locate(Place(drive.position() - 5, 0, 2))
+        before = drive.position()
+        with pytest.raises(UnsupportedError):
+            drive.ask(winding.receive_order(4, limits=True), expected=4)
+        with pytest.raises(UnsupportedError):
+            drive.ask(winding.end_of_wraps(4096), expected=4096)
+        assert winding.in_order(drive, [(5, 1), (2, 1), (3, 1)]) == [1, 2, 0]
+        assert drive.position() == before
+        assert number_of(drive.read(RECORD)) == 2
+
+
+def test_only_root_asks_the_drive_itself():
+    code = (
+        "import sys; from storage_backends.tape import winding; from storage_backends.tape.nst import NstDrive;"
+        "drive = NstDrive(sys.argv[1]); drive.check_ready(); drive.ask(winding.end_of_wraps(64), expected=64)"
+    )
+    command = ["setpriv", "--bounding-set=-sys_rawio", "--inh-caps=-sys_rawio", "--no-new-privs"]
+    python = [sys.executable, "-B", "-c", code, device(STRICT)]
+    done = subprocess.run([*command, *python], capture_output=True, text=True, check=False)
+    assert "UnsupportedError" in done.stderr
+    assert "not permitted" in done.stderr
 
 
 def test_mtx_sees_what_we_see():
