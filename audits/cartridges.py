@@ -12,6 +12,7 @@ from preservation.cartridges import (
     Purpose,
     cartridges,
     end_of_life,
+    most_loads,
     note,
     number_of,
     offline,
@@ -24,6 +25,7 @@ from preservation.catalog.taped import RETIRED, CartridgeRow
 from preservation.checking import Verdict
 from preservation.repository import Repository
 from preservation.stores import Store
+from storage_backends.errors import Phrase
 from storage_backends.tape.noted import Condition
 
 OFFLINE = "offline"
@@ -87,7 +89,12 @@ def _findings(repository: Repository, one: Known, unchecked: Mapping[tuple[str, 
     row, conditions = one.row, set(one.row.conditions)
 
     def found(code: Code, detail: str) -> Finding:
-        return Finding(code, one.store.name, detail=f"{row.barcode}: {detail}", cartridge=row.barcode)
+        return Finding(
+            code,
+            one.store.name,
+            detail=Phrase("{barcode}: {reason}", barcode=row.barcode, reason=detail),
+            cartridge=row.barcode,
+        )
 
     if row.state == RETIRED:
         return
@@ -103,15 +110,31 @@ def _of_ours(
 ) -> Iterator[Finding]:
     row = one.row
     if one.where == "missing":
-        yield found(Code.CARTRIDGE_MISSING, f"{one.copies} copies")
+        yield found(Code.CARTRIDGE_MISSING, Phrase("{count} copies", count=one.copies))
     if unchecked:
-        yield found(Code.CARTRIDGE_OFFLINE, f"{unchecked} copies at {row.location} {row.vault}".strip())
+        place = f"{row.location} {row.vault}".strip()
+        yield found(Code.CARTRIDGE_OFFLINE, Phrase("{count} copies at {place}", count=unchecked, place=place))
     if Condition.WRITE_PROTECTED in row.conditions:
         yield found(Code.CARTRIDGE_PROTECTED, one.state)
     if one.is_failing:
-        yield found(Code.CARTRIDGE_FAILING, f"{row.state} ({row.reason}), {len(row.errors)} hard errors")
+        errors = len(row.errors)
+        said = Phrase(
+            "{reason} ({reason_why}), {count} hard errors", reason=row.state, reason_why=row.reason, count=errors
+        )
+        yield found(Code.CARTRIDGE_FAILING, said)
     if one.copies:
+        yield from _worn(repository, one, found)
         yield from _aged(repository, one, found)
+
+
+def _worn(repository: Repository, one: Known, found: Callable[[Code, str], Finding]) -> Iterator[Finding]:
+    """Tell of a cartridge that was loaded as often as one of its kind may be."""
+    most = most_loads(one.row, repository.configuration.tape)
+    if most and one.loads >= most:
+        yield found(
+            Code.CARTRIDGE_WORN,
+            Phrase("{count} copies, {loads} loads of {most}", count=one.copies, loads=one.loads, most=most),
+        )
 
 
 def _aged(repository: Repository, one: Known, found: Callable[[Code, str], Finding]) -> Iterator[Finding]:
@@ -121,6 +144,6 @@ def _aged(repository: Repository, one: Known, found: Callable[[Code, str], Findi
     if until is None:
         return
     if today >= until - timedelta(days=WHOLE_YEAR):
-        yield found(Code.CARTRIDGE_OVERDUE, f"{one.copies} copies, until {until}")
+        yield found(Code.CARTRIDGE_OVERDUE, Phrase("{count} copies, until {day}", count=one.copies, day=str(until)))
     elif today >= until - timedelta(days=policy.warn_days):
-        yield found(Code.CARTRIDGE_AGEING, f"{one.copies} copies, until {until}")
+        yield found(Code.CARTRIDGE_AGEING, Phrase("{count} copies, until {day}", count=one.copies, day=str(until)))

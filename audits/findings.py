@@ -27,6 +27,7 @@ class Code(StrEnum):
     CARTRIDGE_FAILING = "cartridge-failing"
     CARTRIDGE_AGEING = "cartridge-ageing"
     CARTRIDGE_OVERDUE = "cartridge-overdue"
+    CARTRIDGE_WORN = "cartridge-worn"
     READ_UNSTABLE = "read-unstable"
     ITEM_UNEXPECTED = "item-unexpected"
     OBJECTS_LOST = "objects-lost"
@@ -68,6 +69,7 @@ SEVERITY = {
     Code.CARTRIDGE_OFFLINE: Severity.WARNING,
     Code.CARTRIDGE_PROTECTED: Severity.WARNING,
     Code.CARTRIDGE_AGEING: Severity.WARNING,
+    Code.CARTRIDGE_WORN: Severity.WARNING,
 }
 """The severity of a code; what is not here is an error."""
 
@@ -105,6 +107,7 @@ MEANING = {
     Code.CARTRIDGE_FAILING: marked("a cartridge fails: what lies on it must be brought to others"),
     Code.CARTRIDGE_AGEING: marked("a cartridge comes to the end of its life: bring elsewhere what lies on it"),
     Code.CARTRIDGE_OVERDUE: marked("a cartridge has less than a year of its life left, and copies still lie on it"),
+    Code.CARTRIDGE_WORN: marked("a cartridge was loaded as often as its maker allows, and copies still lie on it"),
     Code.CARTRIDGE_DIFFERS: marked("what is on a cartridge is not what its directory or its index says"),
 }
 """What each code means, in one clause."""
@@ -173,6 +176,7 @@ CAUSES = {
     ),
     Code.CARTRIDGE_AGEING: (marked("its age, counted from its label"),),
     Code.CARTRIDGE_OVERDUE: (marked("its age, counted from its label"),),
+    Code.CARTRIDGE_WORN: (marked("it was loaded and unloaded often"),),
     Code.CARTRIDGE_DIFFERS: (
         marked("a flush was interrupted"),
         marked("somebody else wrote on the cartridge"),
@@ -216,6 +220,7 @@ NEXT = {
     Code.CARTRIDGE_FAILING: "tape evacuate {cartridge}",
     Code.CARTRIDGE_AGEING: "tape evacuate {cartridge}",
     Code.CARTRIDGE_OVERDUE: "tape evacuate {cartridge}",
+    Code.CARTRIDGE_WORN: "tape evacuate {cartridge}",
 }
 """What to run next, when the cause is removed: words of a command, in which names stand for a finding's fields.
 

@@ -146,7 +146,7 @@ def _place(one: "Known") -> str:
 
 
 def _cartridge_json(one: "Known", policy: "TapePolicy") -> dict[str, object]:
-    from preservation.cartridges import end_of_life  # noqa: PLC0415 - help does without it
+    from preservation.cartridges import end_of_life, most_loads  # noqa: PLC0415 - help does without it
 
     row, held, until = one.row, one.held, end_of_life(one.row, policy)
     return {
@@ -168,6 +168,7 @@ def _cartridge_json(one: "Known", policy: "TapePolicy") -> dict[str, object]:
         "first_copy": one.first_copy,
         "end_of_life": until.isoformat() if until is not None else None,
         "loads": one.loads,
+        "most_loads": most_loads(row, policy) or None,
         "seen": row.seen,
         "errors": row.errors,
         "conditions": row.conditions,

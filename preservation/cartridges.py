@@ -15,13 +15,14 @@ from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import CopyRow, PackRow
 from preservation.catalog.taped import LIBRARY, RETIRED, SHELF, SUSPECT, CartridgeRow
-from preservation.configuration import TapePolicy
+from preservation.configuration import MediumPolicy, TapePolicy
 from preservation.ledger.canonical import Json
 from preservation.ledger.errors import LedgerReadOnlyError
 from preservation.ledger.events import Event, EventType
 from preservation.repository import Repository
 from preservation.stores import Store
 from storage_backends.errors import MocbanError, StorageError, marked
+from storage_backends.tape import media
 from storage_backends.tape.cartridges import FULL, Held, day_of
 from storage_backends.tape.cartridges import SUSPECT as READ_BACK_WRONG
 from storage_backends.tape.noted import Condition, Noted
@@ -110,11 +111,19 @@ def end_of_life(row: CartridgeRow, policy: TapePolicy) -> date | None:
     labelled = day_of(row.labelled)
     if labelled is None:
         return None
-    year = labelled.year + policy.life_years
+    kind = policy.kinds.get(media.kind_of(row.barcode), MediumPolicy())
+    year = labelled.year + (policy.life_years if kind.life_years is None else kind.life_years)
     try:
         return labelled.replace(year=year)
     except ValueError:  # the 29th of February
         return date(year, 3, 1)
+
+
+def most_loads(row: CartridgeRow, policy: TapePolicy) -> int:
+    """Return how often a cartridge may be loaded: as configured, else what its maker says; 0 if nothing is known."""
+    kind = media.kind_of(row.barcode)
+    configured = policy.kinds.get(kind, MediumPolicy()).loads
+    return media.loads_of(kind) if configured is None else configured
 
 
 def pool_of(store: Store) -> "TapeBackend | None":

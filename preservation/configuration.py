@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from preservation.windows import windows_of
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 FORMAT = 1
 FILE_NAME = "mocban.toml"
@@ -61,6 +61,8 @@ stage_hours = 24
 # vật mang tin khác chậm nhất một năm trước khi hết hạn.
 life_years = 10
 warn_days = 545
+# A kind of cartridge (the last two characters of its barcode) may differ. / Có thể đặt riêng cho từng loại cuộn băng:
+# [tape.kinds.L9]             life_years, loads
 # true: packs are brought to tape fonds by fonds. / true: ghi các gói xuống băng lần lượt theo từng phông.
 collocate = false
 
@@ -212,10 +214,19 @@ WARNED_BEFORE = 365
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediumPolicy:
+    """What is different for cartridges of one kind: how old they may become, and how often they may be loaded."""
+
+    life_years: int | None = None
+    loads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TapePolicy:
     """How old cartridges may become, how early their end is told, and whether packs are written fonds by fonds.
 
-    ``stage_bytes`` are brought to tape in one go; the service waits for that for ``stage_hours``.
+    ``stage_bytes`` are brought to tape in one go; the service waits for that for ``stage_hours``. The name of one of
+    ``kinds`` is how a barcode ends.
     """
 
     stage_bytes: int = 32 << 30
@@ -223,6 +234,7 @@ class TapePolicy:
     life_years: int = 10
     warn_days: int = 545
     collocate: bool = False
+    kinds: Mapping[str, MediumPolicy] = field(default_factory=dict, metadata={"each": MediumPolicy})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,13 +366,21 @@ class Configuration:
         return configuration
 
 
+def _unknown(key: str, name: str) -> Phrase:
+    return (
+        Phrase("unknown key {key!r} in [{name}]", key=key, name=name)
+        if name
+        else Phrase("unknown key {key!r}", key=key)
+    )
+
+
 def _section(kind: type[Any], values: object, name: str, place: str) -> Any:
     if not isinstance(values, dict):
-        raise ConfigurationError(place=place, reason=f"[{name}] is not a table")
+        raise ConfigurationError(place=place, reason=Phrase("[{name}] is not a table", name=name))
     known = {one.name: one for one in dataclasses.fields(kind)}
     for key, value in values.items():
         if key not in known:
-            raise ConfigurationError(place=place, reason=f"unknown key {key!r}" + (f" in [{name}]" if name else ""))
+            raise ConfigurationError(place=place, reason=_unknown(key, name))
         if each := known[key].metadata.get("each"):
             values[key] = _each(each, value, f"{name}.{key}", place)
         else:
@@ -371,13 +391,15 @@ def _section(kind: type[Any], values: object, name: str, place: str) -> Any:
         if key not in values and one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
     ]
     if missing:
-        raise ConfigurationError(place=place, reason=f"{missing[0]!r} is missing")
+        raise ConfigurationError(place=place, reason=Phrase("{name!r} is missing", name=missing[0]))
     if kind is Policy and values.get("copies", 1) < 1:
         raise ConfigurationError(place=place, reason="'copies' must be at least 1")
     if kind is TapePolicy and values.get("warn_days", WARNED_BEFORE) < WARNED_BEFORE:
-        raise ConfigurationError(place=place, reason=f"'warn_days' must be at least {WARNED_BEFORE} in [tape]")
-    if kind is TapePolicy and values.get("life_years", 1) < 1:
-        raise ConfigurationError(place=place, reason="'life_years' must be at least 1 in [tape]")
+        raise ConfigurationError(
+            place=place, reason=Phrase("'warn_days' must be at least {days} in [tape]", days=WARNED_BEFORE)
+        )
+    if kind in {TapePolicy, MediumPolicy} and values.get("life_years", 1) < 1:
+        raise ConfigurationError(place=place, reason=Phrase("'life_years' must be at least 1 in [{name}]", name=name))
     if "window" in known:
         _check_audits(kind, values, name, place)
     return kind(**values)
@@ -387,12 +409,14 @@ def _value(wanted: Any, value: Any, key: str, place: str) -> Any:
     """Return a value of a type that TOML and we have in common."""
     wanted = {int | None: int, str | None: str}.get(wanted, wanted)
     if wanted in {int, bool, str} and type(value) is not wanted:
-        raise ConfigurationError(place=place, reason=f"{key!r} is not of type {wanted.__name__}")
+        raise ConfigurationError(
+            place=place, reason=Phrase("{key!r} is not of type {kind}", key=key, kind=wanted.__name__)
+        )
     if wanted is int and value < 0:
-        raise ConfigurationError(place=place, reason=f"{key!r} is negative")
+        raise ConfigurationError(place=place, reason=Phrase("{key!r} is negative", key=key))
     if wanted == tuple[str, ...]:
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            raise ConfigurationError(place=place, reason=f"{key!r} is not a list of texts")
+            raise ConfigurationError(place=place, reason=Phrase("{key!r} is not a list of texts", key=key))
         return tuple(value)
     return value
 
@@ -400,21 +424,30 @@ def _value(wanted: Any, value: Any, key: str, place: str) -> Any:
 def _each(kind: type[Any], values: object, name: str, place: str) -> dict[str, Any]:
     """Return a table of tables, by their names."""
     if not isinstance(values, dict):
-        raise ConfigurationError(place=place, reason=f"[{name}] is not a table")
+        raise ConfigurationError(place=place, reason=Phrase("[{name}] is not a table", name=name))
     if kind is GradeAuditPolicy and (wrong := values.keys() - set(GRADES[:-1])):
-        raise ConfigurationError(place=place, reason=f"unknown grade {min(wrong)!r} in [{name}]")
+        raise ConfigurationError(
+            place=place, reason=Phrase("unknown grade {grade!r} in [{name}]", grade=min(wrong), name=name)
+        )
     return {key: _section(kind, value, f"{name}.{key}", place) for key, value in values.items()}
 
 
 def _check_audits(kind: type[Any], values: Mapping[str, Any], name: str, place: str) -> None:
     """Refuse what would silently mean that nothing is ever audited."""
     if kind is not GradeAuditPolicy and values.get("max_age_days") == 0:
-        raise ConfigurationError(place=place, reason=f"'max_age_days' must be at least 1 in [{name}]")
+        raise ConfigurationError(place=place, reason=Phrase("'max_age_days' must be at least 1 in [{name}]", name=name))
     for key, known in (("io_priority", PRIORITIES), ("grade", GRADES)):
         if values.get(key, known[0]) not in known:
-            raise ConfigurationError(place=place, reason=f"{key!r} in [{name}] is none of {', '.join(known)}")
+            raise ConfigurationError(
+                place=place,
+                reason=Phrase("{key!r} in [{name}] is none of {known}", key=key, name=name, known=", ".join(known)),
+            )
     try:
         windows_of(values.get("window", ""))
     except ValueError as error:
-        reason = f"'window' in [{name}]: {str(error)!r} is not HH:MM-HH:MM, nor days such as Sat-Sun, nor both"
+        reason = Phrase(
+            "'window' in [{name}]: {error!r} is not HH:MM-HH:MM, nor days such as Sat-Sun, nor both",
+            name=name,
+            error=str(error),
+        )
         raise ConfigurationError(place=place, reason=reason) from error

@@ -325,6 +325,12 @@ def lives(years, warned):
     return happen
 
 
+def loaded_too_often(kept):
+    one, _ = on_tape(kept)
+    path = kept.path / "mocban.toml"
+    path.write_text(f"{path.read_text()}\n[tape.kinds.{one.stem[-2:]}]\nloads = 1\n")
+
+
 SITUATIONS = {
     Code.CARTRIDGE_DIFFERS: [Situation(directory_out_of_a_backup)],
     Code.CARTRIDGE_WRONG: [Situation(another_in_its_place, person=brought_back)],
@@ -334,6 +340,7 @@ SITUATIONS = {
     Code.CARTRIDGE_FAILING: [Situation(failing_twice, look=("audit",))],
     Code.CARTRIDGE_AGEING: [Situation(lives(2, 800), heals=False)],
     Code.CARTRIDGE_OVERDUE: [Situation(lives(1, 365), heals=False)],
+    Code.CARTRIDGE_WORN: [Situation(loaded_too_often, heals=False)],
     Code.COPY_DAMAGED: [Situation(damaged)],
     Code.COPY_MISSING: [
         Situation(deleted),

@@ -9,6 +9,7 @@ from tape_care_support import SECOND_PACK, configured, filled, first, keep, list
 from tape_support import images, settings
 
 from commands.statuses import Status
+from storage_backends.tape import media
 from storage_backends.tape.drive import RECORD
 
 
@@ -345,3 +346,57 @@ def test_what_is_recorded_of_cartridges_survives_a_catalog_made_anew(tapes):
 
     assert before == standing(tapes)
     assert json.loads(tapes("tape", "picklist", "--json").out)
+
+
+@pytest.mark.parametrize(
+    ("loads", "kind", "told"), [(3, "IM", True), (10_000, "IM", False), (0, "IM", False), (1, "L9", False)]
+)
+def test_a_cartridge_with_copies_that_was_loaded_as_often_as_its_kind_may_be_is_told(tapes, loads, kind, told):
+    path = tapes.path / "mocban.toml"
+    path.write_text(f"{path.read_text()}\n[tape.kinds.{kind}]\nloads = {loads}\n")
+    barcode = first(tapes)
+    for _ in range(3):
+        assert tapes("tape", "load", barcode).status == 0
+    found = [one for one in tapes("audit", "--json").json["findings"] if one["code"] == "cartridge-worn"]
+
+    assert told == (barcode in {one["cartridge"] for one in found})
+    assert all(one["severity"] == "warning" and f"loads of {loads}" in one["detail"] for one in found)
+    assert (loads or None if kind == "IM" else None) == listed(tapes)[barcode]["most_loads"]
+    assert not [one for one in found if not listed(tapes)[one["cartridge"]]["copies"]]
+
+
+def test_the_life_of_one_kind_of_cartridge_may_differ(tapes):
+    path = tapes.path / "mocban.toml"
+    text = path.read_text()
+    path.write_text(f"{text}\n[tape.kinds.IM]\nlife_years = 25\n")
+    one = listed(tapes)[first(tapes)]
+    assert int(one["labelled"][:4]) + 25 == int(one["end_of_life"][:4])
+    path.write_text(f"{text}\n[tape.kinds.L9]\nlife_years = 25\n")
+    one = listed(tapes)[first(tapes)]
+    assert int(one["labelled"][:4]) + 10 == int(one["end_of_life"][:4])
+    path.write_text(f"{text}\n[tape.kinds.IM]\nlife_years = 1\n")
+    assert "cartridge-overdue" in {code for code, _ in findings(tapes("audit", "--json"))}
+    path.write_text(f"{text}\n[tape.kinds.IM]\nlife_years = 0\n")
+    assert Status.ERROR == tapes("audit").status
+    path.write_text(f"{text}\n[tape.kinds.IM]\nyears = 5\n")
+    assert Status.ERROR == tapes("audit").status
+
+
+@pytest.mark.parametrize(
+    ("barcode", "loads"),
+    [
+        ("ABC123L1", 5_000),
+        ("ABC123L2", 10_000),
+        ("ABC123L3", 20_000),
+        ("ABC123LT", 20_000),
+        ("ABC123M8", 20_000),
+        ("ABC123L9", 20_000),
+        ("ABC123LZ", 20_000),
+        ("ABC123LA", 20_000),
+        ("ABC123IM", 0),
+        ("ABC123HL", 0),
+        ("ABC12345", 0),
+    ],
+)
+def test_how_often_a_cartridge_may_be_loaded_goes_by_its_generation(barcode, loads):
+    assert loads == media.loads_of(media.kind_of(barcode))
