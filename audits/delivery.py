@@ -133,7 +133,7 @@ def _secret(repository: Repository, name: str, key: str) -> str:
     except OSError as error:
         raise ConfigurationError(place=path, reason=error.strerror or str(error)) from error
     except UnicodeDecodeError:
-        reason = "the secret has other letters than ASCII"
+        reason = marked("the secret has other letters than ASCII")
         raise ConfigurationError(place=path, reason=reason) from None  # the error would quote it
     if not line:
         raise ConfigurationError(

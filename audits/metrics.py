@@ -22,7 +22,7 @@ from preservation.ledger.files import replace_file
 from preservation.repository import Repository
 from preservation.stores import attached, opened
 from storage_backends.backend import Sized
-from storage_backends.errors import MocbanError, StorageError, marked
+from storage_backends.errors import MocbanError, Phrase, StorageError, marked
 
 if TYPE_CHECKING:
     from http.server import BaseHTTPRequestHandler
@@ -351,7 +351,9 @@ def listening(open_repository: Callable[[], Repository], address: str) -> Iterat
 def _host_and_port(address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
     if not (colon and host and port.isascii() and port.isdecimal() and int(port) < 1 << 16):
-        raise ConfigurationError(place="[metrics] listen", reason=f"{address!r} is not host:port")
+        raise ConfigurationError(
+            place="[metrics] listen", reason=Phrase("{address!r} is not host:port", address=address)
+        )
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

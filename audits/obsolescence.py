@@ -79,7 +79,7 @@ def obsolescence(
     findings += [Finding(Code.FORMAT_AT_RISK, detail=_detail(one)) for one in _named(found, seen.at_risk)]
     findings += [Finding(Code.FORMAT_RISK_GREW, detail=_detail(one)) for one in _named(found, seen.grown)]
     findings += [
-        Finding(Code.FORMAT_TOOL_LOST, detail=f"{name}: {' '.join(formats[:20])}")
+        Finding(Code.FORMAT_TOOL_LOST, detail=Phrase("{name}: {formats}", name=name, formats=" ".join(formats[:20])))
         for name, formats in seen.lost.items()
     ]
     return findings
@@ -117,4 +117,4 @@ def _named(found: Risks, formats: Sequence[str]) -> list[Assessment]:
 
 
 def _detail(one: Assessment) -> str:
-    return f"{one.format} score {one.score}, {one.files} files"
+    return Phrase("{format} score {score}, {files} files", format=one.format, score=one.score, files=one.files)

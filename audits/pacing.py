@@ -142,7 +142,7 @@ def standing(repository: Repository) -> Standing:
 def _stopped(heartbeat: Heartbeat, days: float | None) -> list[Finding]:
     if days is None:
         return []
-    detail = Phrase("not at work since {time}", time=heartbeat.alive) if heartbeat.alive else "never at work"
+    detail = Phrase("not at work since {time}", time=heartbeat.alive) if heartbeat.alive else Phrase("never at work")
     return [Finding(Code.SCHEDULER_STOPPED, detail=detail)]
 
 

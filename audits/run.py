@@ -163,7 +163,9 @@ class _Audit:
             wanted.seen = seen
             self.read += seen.read
             if seen.unstable:
-                self.findings.append(Finding(Code.READ_UNSTABLE, store.name, wanted.pack.pack, "two reads differ"))
+                self.findings.append(
+                    Finding(Code.READ_UNSTABLE, store.name, wanted.pack.pack, Phrase("two reads differ"))
+                )
             if seen.verdict is Verdict.PRESENT and seen.generation != wanted.copy.generation:
                 self.findings.append(Finding(Code.GENERATION_CHANGED, store.name, wanted.pack.pack, seen.generation))
             self._unrecorded.append(self._checked_event(wanted, seen, grade, additional=additional))
@@ -318,8 +320,9 @@ def _how_found(seen: Seen, pack: PackRow) -> str:
     if seen.found is None:
         return ""
     if seen.found.size != pack.size:
-        kind = "truncated" if seen.found.size < pack.size else "extended"
-        return f"{kind}: {seen.found.size} of {pack.size} bytes"
+        if seen.found.size < pack.size:
+            return Phrase("truncated: {found} of {size} bytes", found=seen.found.size, size=pack.size)
+        return Phrase("extended: {found} of {size} bytes", found=seen.found.size, size=pack.size)
     return f"blake3:{seen.found.blake3}"
 
 
@@ -332,7 +335,7 @@ def _standing(view: View) -> tuple[list[str], list[Finding]]:
         if row.index_missing:
             findings.append(Finding(Code.INDEX_MISSING, pack=row.pack))
         if row.state == PackState.LIVE and row.pack not in held:
-            findings.append(Finding(Code.COPY_MISSING, pack=row.pack, detail="no copy is known"))
+            findings.append(Finding(Code.COPY_MISSING, pack=row.pack, detail=Phrase("no copy is known")))
     return lost, findings
 
 
@@ -345,7 +348,12 @@ def _closed(work: _Audit, coverage: Coverage, findings: list[Finding]) -> Report
     findings += cartridge_findings(repository, work.stores, work.wanted)
     findings += [one for one in standing if one not in findings]
     findings += [Finding(Code.UNDER_REPLICATED, pack=pack) for pack in short]
-    findings += [Finding(Code.STORES_NOT_INDEPENDENT, one.second, detail=f"{one.what}: {one.first}") for one in shared]
+    findings += [
+        Finding(
+            Code.STORES_NOT_INDEPENDENT, one.second, detail=Phrase("{what}: {first}", what=one.what, first=one.first)
+        )
+        for one in shared
+    ]
     coverage.close()
     sample = sample_of(work.wanted, work.stores) if work.scope.sample else None
     repository.record([_closing(work, coverage, findings, sample)])

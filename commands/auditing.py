@@ -12,7 +12,7 @@ from commands.progress import progress
 from commands.shaping import byte_count, command, duration, json_option
 from commands.surroundings import Call
 from commands.wording import _, filled, harmless, number_text
-from commands.wording import told as explained
+from commands.wording import told as said
 from storage_backends.errors import marked
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _sample(text: str) -> str:
     try:
         size_of(text, 0)
     except SampleError as error:
-        raise click.BadParameter(explained(error)) from error
+        raise click.BadParameter(said(error)) from error
     return text
 
 
@@ -256,8 +256,9 @@ def _tell_findings(report: "Report") -> None:
         state = marked("healed") if one.healed else marked("OPEN") if one.is_open else marked("warning")
         if one.severity is Severity.WARNING:
             state = marked("warning")
-        where = " ".join(part for part in (one.store, f"{one.pack[:16]}..." if one.pack else "", one.detail) if part)
-        write(f"[{_(state)}] {one.code}: {_(MEANING[one.code])}" + (f" ({harmless(where)})" if where else ""))
+        parts = (harmless(one.store), f"{one.pack[:16]}..." if one.pack else "", said(one.detail))
+        where = " ".join(part for part in parts if part)
+        write(f"[{_(state)}] {one.code}: {_(MEANING[one.code])}" + (f" ({where})" if where else ""))
         if one.code not in explained and not one.healed:
             explained.add(one.code)
             causes = "; ".join(_(cause) for cause in CAUSES.get(one.code, ()))

@@ -120,7 +120,7 @@ def ledger_export_command(call: Call, *, dest: str, as_json: bool) -> int | None
     with progress(_("Verifying")) as counted:
         problems = list(check_folder(os.path.abspath(dest), processes=processors(), told=counted))
     for one in problems:
-        note(marked("Not verified: {text}"), text=f"{one.code}: {one.where}: {one.detail}")
+        note(marked("Not verified: {text}"), text=f"{one.code}: {one.where}: {told(one.detail)}")
     if as_json:
         write_json(
             {

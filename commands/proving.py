@@ -13,7 +13,7 @@ from commands.progress import progress
 from commands.shaping import command, json_option
 from commands.statuses import Status
 from commands.surroundings import Call, processors
-from commands.wording import _, harmless, number_text, time_text
+from commands.wording import _, harmless, number_text, time_text, told
 from storage_backends.errors import marked
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def ledger_verify_command(
         )
         return Status.FINDINGS if problems else None
     for one in problems:
-        write(harmless(f"{one.code}: {one.where}: {one.detail}"))
+        write(harmless(f"{one.code}: {one.where}: {told(one.detail)}"))
     if problems:
         say(
             marked("The ledger does not verify; contradictions: {count}. 'mocban rebuild' mends it from the stores"),

@@ -128,7 +128,7 @@ def agent_show_command(call: Call, name: str, *, as_json: bool) -> None:
         marked("Agent {agent}: {name}, {kind}, registered {when}"),
         agent=agent.identity,
         name=agent.shown,
-        kind=KINDS.get(agent.row.kind, agent.row.kind),
+        kind=_(KINDS.get(agent.row.kind, agent.row.kind)),
         when=time_text(agent.row.registered),
     )
     for key in agent.keys:

@@ -218,7 +218,7 @@ def _tell_one(repository: "Repository", found: "Risks", one: "Assessment", now: 
     say(marked("Files: {files}, size: {size}"), files=number_text(one.files), size=size_text(one.bytes))
     reason = one.reason.get(asked_language() or "en", "")
     if reason:
-        say(marked("Why: {reason}"), reason=reason)
+        say(marked("Why: {text}"), text=reason)
     for flag in one.flags:
         say(marked("Note: {text}"), text=_(FLAGS[flag]))
     lines = [
@@ -431,5 +431,5 @@ def _finding_json(one: "Finding") -> dict[str, Any]:
 def _tell_finding(one: "Finding") -> None:
     from audits.findings import MEANING, next_command  # noqa: PLC0415 - help does without it
 
-    say(marked("{code}: {what} ({where})"), code=str(one.code), what=MEANING[one.code], where=one.detail)
+    say(marked("{code}: {what} ({where})"), code=str(one.code), what=_(MEANING[one.code]), where=one.detail)
     write(filled(marked("  next: {command}"), command=shlex.join(next_command(one))))

@@ -12,7 +12,7 @@ import click
 from commands.printing import note, say, say_table, warn, write, write_json, write_json_list, write_json_object
 from commands.shaping import command, json_option
 from commands.surroundings import Call
-from commands.wording import _, harmless, number_text, size_text, time_text
+from commands.wording import _, harmless, number_text, size_text, time_text, told
 from storage_backends.errors import marked
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def _tell_standing(found: "Standing") -> None:
             )
     names = {one.store: one.name for one in found.stores}
     for pause in found.pauses:
-        name = names.get(pause.store, pause.store) or marked("all stores")
+        name = names.get(pause.store, pause.store) or _("all stores")
         say(
             marked("Audits are paused until {time} ({reason}): {what}"),
             time=time_text(pause.until),
@@ -309,8 +309,8 @@ def _tell_standing(found: "Standing") -> None:
     if found.clock_behind_seconds:
         warn(marked("The clock is behind the last event by so many seconds: {count}"), count=found.clock_behind_seconds)
     for finding in found.findings:
-        where = " ".join(part for part in (finding.store, finding.detail) if part)
-        warn(marked("{code}: {what} ({where})"), code=str(finding.code), what=MEANING[finding.code], where=where)
+        where = " ".join(part for part in (finding.store, told(finding.detail)) if part)
+        warn(marked("{code}: {what} ({where})"), code=str(finding.code), what=_(MEANING[finding.code]), where=where)
         note(marked("  next: {command}"), command=shlex.join(next_command(finding)))
 
 

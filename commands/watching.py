@@ -81,7 +81,7 @@ def incident_show_command(call: Call, name: str, *, as_json: bool) -> None:
             write_json(_json(view, row))
             return
         code = Code(row.code)
-        say(marked("Incident {incident}: {code}: {what}"), incident=row.incident, code=row.code, what=MEANING[code])
+        say(marked("Incident {incident}: {code}: {what}"), incident=row.incident, code=row.code, what=_(MEANING[code]))
         if row.store:
             say(marked("Store: {name}"), name=_store_name(view, row))
         if row.pack:
@@ -103,9 +103,9 @@ def incident_show_command(call: Call, name: str, *, as_json: bool) -> None:
 def _say_end(row: "IncidentRow") -> None:
     from audits.incidents import REASONS, Reason  # noqa: PLC0415 - help does without it
 
-    say(marked("Closed {closed}: {what}"), closed=time_text(row.closed), what=ENDINGS.get(row.how, row.how))
+    say(marked("Closed {closed}: {what}"), closed=time_text(row.closed), what=_(ENDINGS.get(row.how, row.how)))
     if row.reason:
-        say(marked("Reason: {code}: {what}"), code=row.reason, what=REASONS[Reason(row.reason)])
+        say(marked("Reason: {code}: {what}"), code=row.reason, what=_(REASONS[Reason(row.reason)]))
 
 
 def _json(view: "View", row: "IncidentRow") -> dict[str, object]:

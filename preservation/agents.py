@@ -18,7 +18,7 @@ from preservation.ledger.events import EventType
 from preservation.repository import Repository
 from preservation.sidecars import description_name
 from preservation.stores import all_open, attached
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 KEY_FILE_LIMIT = 4096
 LONGEST_NAME = 200
@@ -26,6 +26,8 @@ LONGEST_NAME = 200
 
 REASONS = ("left", "lost", "replaced", "misused", "other")
 """Why a key may be revoked; the ledger takes a code, no story."""
+
+_KINDS = {"person": Phrase("person"), "program": Phrase("program")}
 
 
 class BadAgentNameError(MocbanError):
@@ -152,7 +154,7 @@ def register(repository: Repository, name: str, key: PublicKey, *, kind: str = "
             raise KeyKnownError(agent=taken.agent)
         known = _named(agents(repository, view), name)
         if known is not None and known.row.kind != kind:
-            raise AgentKindError(agent=known.shown, kind=known.row.kind)
+            raise AgentKindError(agent=known.shown, kind=_KINDS.get(known.row.kind, known.row.kind))
         digest = known.row.description if known is not None else _described(repository, name, kind)
         agent = known.identity if known is not None else repository.new_id()
         append(

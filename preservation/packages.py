@@ -12,7 +12,7 @@ from preservation.manifest import FileLine, Line, parse
 from preservation.packs.layout import pack_key
 from preservation.stores import Store
 from storage_backends.backend import OnCartridges, Reader, Recalling, Source
-from storage_backends.errors import MocbanError, StorageError, marked
+from storage_backends.errors import MocbanError, Phrase, StorageError, joined, marked
 
 LINE_LIMIT = 1 << 20
 
@@ -88,7 +88,7 @@ def _open_range(store: Store, place: _Place) -> Reader:
 
 def _verified(view: View, stores: Sequence[Store], places: Sequence[_Place], fixity: Fixity, what: str) -> Reader:
     """Return an open reader of the first copy whose bytes are right; each is measured before it is given."""
-    reasons = []
+    reasons: list[str] = []
     for place in places:
         for store in _copies(view, stores, place.pack):
             try:
@@ -96,10 +96,10 @@ def _verified(view: View, stores: Sequence[Store], places: Sequence[_Place], fix
                     found = measure(reader)
                 if (found.size, found.blake3) == (fixity.size, fixity.blake3):
                     return _open_range(store, place)
-                reasons.append(f"{store.name}: damaged")
+                reasons.append(Phrase("{store}: damaged", store=store.name))
             except StorageError as error:
                 reasons.append(str(error))
-    raise NoGoodCopyError(what=what, reason="; ".join(reasons) or "none is known")
+    raise NoGoodCopyError(what=what, reason=joined(reasons) or marked("none is known"))
 
 
 def object_pieces(view: View, stores: Sequence[Store], fonds: str, digest: str, *, not_in: str = "") -> Iterator[bytes]:
@@ -149,8 +149,8 @@ def object_once(view: View, stores: Sequence[Store], fonds: str, line: FileLine,
                         taking.take(data)
                 return taking
             except (StorageError, FixityMismatchError) as error:
-                reasons.append(f"{store.name}: {error}")
-    raise NoGoodCopyError(what=what, reason="; ".join(reasons) or "no pack holds it")
+                reasons.append(Phrase("{store}: {reason}", store=store.name, reason=str(error)))
+    raise NoGoodCopyError(what=what, reason=joined(reasons) or marked("no pack holds it"))
 
 
 def manifest_lines(view: View, stores: Sequence[Store], row: VersionRow) -> Iterator[bytes]:

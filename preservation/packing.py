@@ -37,6 +37,7 @@ from storage_backends.errors import (
     StorageError,
     StoreRefusesError,
     StoreUnavailableError,
+    joined,
     marked,
 )
 
@@ -78,7 +79,9 @@ class Shipment:
             except StorageError as error:
                 self._leave(name, error)
         if not self._drafts:
-            raise NoStoreLeftError(reason="; ".join(str(error) for error in self.failures.values()) or "none is there")
+            raise NoStoreLeftError(
+                reason=joined(str(error) for error in self.failures.values()) or marked("none is there")
+            )
 
     def _begin(self) -> None:
         self._begun = True
@@ -108,7 +111,7 @@ class Shipment:
             landed = list(pool.map(lambda name: self._land_one(name, finished), names))
         copies = [copy for copy in landed if copy is not None]
         if not copies:
-            raise NoStoreLeftError(reason="; ".join(str(error) for error in self.failures.values()))
+            raise NoStoreLeftError(reason=joined(str(error) for error in self.failures.values()))
         return copies
 
     def _land_one(self, name: str, finished: FinishedPack) -> Landed | None:

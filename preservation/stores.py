@@ -11,7 +11,7 @@ from preservation.catalog.rows import CopyRow, CopyState, StoreRow, StoreState
 from preservation.configuration import Policy
 from storage_backends import locations
 from storage_backends.backend import Located, StorageBackend, StorageProfile
-from storage_backends.errors import MocbanError, StorageError, marked
+from storage_backends.errors import MocbanError, Phrase, StorageError, marked
 from storage_backends.throttle import Pace, ThrottledBackend
 
 
@@ -117,9 +117,9 @@ def sharings(stores: Sequence[Store]) -> list[Sharing]:
             continue
         for name, file_system, device in seen:
             if file_system == where.file_system:
-                found.append(Sharing(name, store.name, "file system"))
+                found.append(Sharing(name, store.name, Phrase("file system")))
             elif device == where.device:
-                found.append(Sharing(name, store.name, "device"))
+                found.append(Sharing(name, store.name, Phrase("device")))
         seen.append((store.name, where.file_system, where.device))
     return found
 

@@ -24,7 +24,7 @@ from preservation.ledger.notes import NOTE_LIMIT, SIGNATURE_LIMIT, Note, SignedC
 from preservation.repository import Repository
 from preservation.stores import all_open, attached
 from preservation.witness.requests import WitnessRequest
-from storage_backends.errors import MocbanError, StorageError, marked
+from storage_backends.errors import MocbanError, Phrase, StorageError, marked
 
 QUIET = timedelta(hours=24)
 """How long a log that says nothing new goes without a new countersignature."""
@@ -220,7 +220,7 @@ def _refusal(url: str, status: int, asked: WitnessRequest) -> WitnessRefusedErro
         _HTTP_REFUSED: marked("it does not trust our log key; give it the new one ('mocban ledger key --verifier')"),
         _HTTP_UNKNOWN: marked("it does not serve this ledger; give it our log key ('mocban ledger key --verifier')"),
     }
-    return WitnessRefusedError(place=url, reason=reasons.get(status, f"HTTP {status}"))
+    return WitnessRefusedError(place=url, reason=reasons.get(status, Phrase("HTTP {status}", status=status)))
 
 
 def accept(repository: Repository, note: bytes, key: WitnessKey | None = None, *, place: str = "") -> Witnessed:

@@ -16,6 +16,7 @@ from storage_backends.errors import (
     StoreFullError,
     StoreRefusesError,
     StoreUnavailableError,
+    marked,
 )
 
 LONGEST_MARKER = 64 << 10
@@ -55,7 +56,7 @@ class Root:
                 return
             found = _read_marker(root)
         except FileNotFoundError as error:
-            reason = "its marker is not there; is it mounted?"
+            reason = marked("its marker is not there; is it mounted?")
             raise StoreUnavailableError(place=self.place, reason=reason) from error
         except OSError as error:
             raise StoreUnavailableError(place=self.place, reason=error.strerror) from error

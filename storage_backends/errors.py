@@ -33,6 +33,9 @@ class Phrase(str):
         made.evidence = evidence
         return made
 
+    def __str__(self) -> Self:
+        return self
+
     def __reduce__(self) -> tuple[object, ...]:
         return (_said_again, (self.template, self.evidence))
 

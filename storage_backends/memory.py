@@ -16,6 +16,7 @@ from storage_backends.errors import (
     Phrase,
     StorageError,
     StoreUnavailableError,
+    marked,
 )
 
 
@@ -112,7 +113,7 @@ class MemoryBackend:
     def _available(self) -> Shelf:
         if self._shelf.store_id != self._store_id:
             reason = (
-                "nothing is there"
+                marked("nothing is there")
                 if self._shelf.store_id is None
                 else Phrase("it is {found!r}", found=self._shelf.store_id)
             )

@@ -43,7 +43,9 @@ def check_attested(path: str, attested: Mapping[str, str]) -> Iterator[LedgerPro
         try:
             found = sha256(read_file(os.path.join(path, name), NOTE_LIMIT)).hexdigest()
         except (OSError, LedgerUnreadableError):
-            yield LedgerProblem("attestation_missing", name, "what a witness or a clock attested cannot be read")
+            yield LedgerProblem(
+                "attestation_missing", name, Phrase("what a witness or a clock attested cannot be read")
+            )
             continue
         if found != digest:
             yield LedgerProblem(

@@ -133,7 +133,7 @@ def _check_hot(path: str, walk: Walk, *, deep: bool) -> Iterator[LedgerProblem]:
         with open(os.path.join(path, name), "rb", buffering=0) as file:
             yield from _check_frames(walk, file.fileno(), name, deep=deep)
     except FileNotFoundError:
-        yield LedgerProblem("hot_missing", name, "the hot file is missing")
+        yield LedgerProblem("hot_missing", name, Phrase("the hot file is missing"))
     except OSError as error:
         yield LedgerProblem("hot_unreadable", name, str(error.strerror))
     except LedgerError as error:
@@ -166,7 +166,7 @@ def check_closings(walk: Walk, seen: Sequence[Survey]) -> Iterator[LedgerProblem
     for one in seen:
         if one.end not in walk.kept:
             if one.end < walk.seq:
-                yield LedgerProblem("segment_unclosed", one.name, "the event after it could not be read")
+                yield LedgerProblem("segment_unclosed", one.name, Phrase("the event after it could not be read"))
             continue
         if not one.sha256:
             continue  # it could not be read, which was told
@@ -188,7 +188,7 @@ def _check_cache(path: str, walk: Walk, ranges: Sequence[tuple[int, int]]) -> It
     for segment in cached_segments(path):
         root = walk.roots.get(segment.end)
         if (segment.first, segment.end) in ranges and root is not None and segment.frontier.root() != root:
-            yield LedgerProblem("cache_differs", segment.name, "the cached tree is not that of the events")
+            yield LedgerProblem("cache_differs", segment.name, Phrase("the cached tree is not that of the events"))
 
 
 def _check_format(path: str, walk: Walk) -> Iterator[LedgerProblem]:
@@ -199,7 +199,7 @@ def _check_format(path: str, walk: Walk) -> Iterator[LedgerProblem]:
         yield LedgerProblem("format_unreadable", FORMAT_FILE, str(error))
         return
     if value != {"format": FORMAT, "mocban": "ledger", "origin": origin}:
-        yield LedgerProblem("format_differs", FORMAT_FILE, "it is not what the genesis says")
+        yield LedgerProblem("format_differs", FORMAT_FILE, Phrase("it is not what the genesis says"))
 
 
 def _check_checkpoint(
@@ -225,7 +225,7 @@ def _check_checkpoint(
             "checkpoint_unsigned", name, Phrase("it is not signed by the log key of its size, {key}", key=key)
         )
     if own and periods and len(found) < len(signed.note.signatures):
-        yield LedgerProblem("checkpoint_invalid", name, "it carries a signature by no key of this ledger")
+        yield LedgerProblem("checkpoint_invalid", name, Phrase("it carries a signature by no key of this ledger"))
     if key is not None and signed.checkpoint.origin != key.name:
         yield LedgerProblem(
             "checkpoint_foreign", name, Phrase("it is about {origin!r:.80}", origin=signed.checkpoint.origin)
@@ -233,9 +233,9 @@ def _check_checkpoint(
     if size > walk.seq:
         yield LedgerProblem("history_shortened", name, Phrase("only {event} events are left", event=walk.seq))
     elif size not in walk.roots:
-        yield LedgerProblem("checkpoint_unverified", name, "not all events before it could be read")
+        yield LedgerProblem("checkpoint_unverified", name, Phrase("not all events before it could be read"))
     elif walk.roots[size] != signed.checkpoint.root:
-        yield LedgerProblem("root_differs", name, "the events do not give the root that was signed for them")
+        yield LedgerProblem("root_differs", name, Phrase("the events do not give the root that was signed for them"))
     else:
         signers[size] = frozenset(found)
 
@@ -245,9 +245,9 @@ def _check_names(path: str) -> Iterator[LedgerProblem]:
     for folder, meaning in known.items():
         for name in names_in(os.path.join(path, folder)):
             if meaning(name) is None and not name.endswith(TEMPORARY):
-                yield LedgerProblem("file_unexpected", f"{folder}/{name}", "this is no name in a ledger")
+                yield LedgerProblem("file_unexpected", f"{folder}/{name}", Phrase("this is no name in a ledger"))
     sealed = names_in(os.path.join(path, SEGMENTS))
     beginnings = {0}.union(*(pair for name in sealed if (pair := segment_range(name)) is not None))
     for name in names_in(os.path.join(path, HOT)):
         if (first := hot_first(name)) is not None and first not in beginnings:
-            yield LedgerProblem("hot_unexpected", f"{HOT}/{name}", "no segment begins or ends with its event")
+            yield LedgerProblem("hot_unexpected", f"{HOT}/{name}", Phrase("no segment begins or ends with its event"))

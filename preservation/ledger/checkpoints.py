@@ -15,7 +15,7 @@ from preservation.ledger.notes import (
     sign_note,
     signed_by,
 )
-from storage_backends.errors import Phrase
+from storage_backends.errors import Phrase, marked
 
 
 def checkpoint_sizes(root: str) -> list[int]:
@@ -69,7 +69,7 @@ def issue_checkpoint(root: str, checkpoint: Checkpoint, signers: Sequence[Signer
 
 def _again(path: str, earlier: SignedCheckpoint, checkpoint: Checkpoint, signers: Sequence[Signer]) -> SignedCheckpoint:
     if earlier.checkpoint != checkpoint:
-        reason = "a checkpoint with another root was signed already"
+        reason = marked("a checkpoint with another root was signed already")
         raise LedgerForkError(place=path, seq=checkpoint.size, reason=reason)
     keys: list[VerifierKey] = [signer.key for signer in signers]
     if len(signed_by(earlier.note, keys)) < len(set(keys)):

@@ -159,7 +159,7 @@ def check_folder(
     ranges = sorted(pair for name in names if (pair := segment_range(name)))
     for name in names:
         if segment_range(name) is None:
-            yield LedgerProblem("file_unexpected", f"{SEGMENTS}/{name}", "this is no name in a ledger")
+            yield LedgerProblem("file_unexpected", f"{SEGMENTS}/{name}", Phrase("this is no name in a ledger"))
     walk = Walk(sorted({*sizes, *(one.size for one in held)}), frozenset(end for _, end in ranges))
     seen: list[Survey] = []
     tasks = [Task(path, first, end, walk.sizes_within(first, end), deep=True) for first, end in ranges]
@@ -192,4 +192,4 @@ def _check_key_files(path: str, walk: Walk) -> Iterator[LedgerProblem]:
         except (OSError, LedgerUnreadableError):
             found = b""
         if found != data:
-            yield LedgerProblem("key_differs", f"{KEYS}/{name}", "it is not the key that the events name")
+            yield LedgerProblem("key_differs", f"{KEYS}/{name}", Phrase("it is not the key that the events name"))

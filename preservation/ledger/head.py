@@ -104,7 +104,11 @@ def load_head(root: str, keys_of: Callable[[Head], Iterable[VerifierKey]], *, at
 def check_floor(root: str, head: Head, newest: int, at_least: int = 0) -> None:
     """Raise ``LedgerDamagedError`` if the log once had more events than it has."""
     if max(newest, at_least) > head.size:
-        witness = f"there is a checkpoint over {newest}" if newest > head.size else f"it had {at_least}"
+        witness = (
+            Phrase("there is a checkpoint over {events}", events=newest)
+            if newest > head.size
+            else Phrase("it had {events}", events=at_least)
+        )
         raise LedgerDamagedError(
             place=root,
             seq=head.size,

@@ -77,14 +77,16 @@ def check_trust(
         return
     known = known_keys(walk, periods)
     if not set(trusted) & set(known):
-        yield LedgerProblem("keys_unknown", "event 0", "the ledger names none of the keys that you trust")
+        yield LedgerProblem("keys_unknown", "event 0", Phrase("the ledger names none of the keys that you trust"))
         return
     root = root_of(walk)
     proven = {key for found in signers.values() for key in found}
     if root is not None and len(periods) > 1:
         proven.add(root)  # ``Walk.periods`` has verified its signature under the first succession
     if not set(trusted) & proven:
-        yield LedgerProblem("keys_unproven", "event 0", "a key that you trust is named, but it has signed nothing here")
+        yield LedgerProblem(
+            "keys_unproven", "event 0", Phrase("a key that you trust is named, but it has signed nothing here")
+        )
 
 
 def check_held(path: str, walk: Walk, periods: Sequence[KeyPeriod], held: Sequence[Held]) -> Iterator[LedgerProblem]:
@@ -98,7 +100,9 @@ def check_held(path: str, walk: Walk, periods: Sequence[KeyPeriod], held: Sequen
             yield LedgerProblem("held_invalid", one.place, str(error))
             continue
         if verifier_at(periods, one.size) not in signers:
-            yield LedgerProblem("held_unsigned", one.place, "it is not signed by the log key that this ledger names")
+            yield LedgerProblem(
+                "held_unsigned", one.place, Phrase("it is not signed by the log key that this ledger names")
+            )
         if periods and checkpoint.origin != periods[0].key.name:
             yield LedgerProblem(
                 "held_foreign", one.place, Phrase("it is about {origin!r:.80}", origin=checkpoint.origin)
@@ -110,7 +114,7 @@ def check_held(path: str, walk: Walk, periods: Sequence[KeyPeriod], held: Sequen
                 Phrase("only {count} of {size} events are left", count=walk.seq, size=one.size),
             )
         elif walk.roots.get(one.size) is None and one.size:
-            yield LedgerProblem("checkpoint_unverified", one.place, "not all events before it could be read")
+            yield LedgerProblem("checkpoint_unverified", one.place, Phrase("not all events before it could be read"))
         elif one.size and walk.roots[one.size] != checkpoint.root:
             yield LedgerProblem(
                 "history_rewritten", one.place, Phrase("the first {size} events are not those it signs", size=one.size)

@@ -334,7 +334,7 @@ def _keep_notes(work: _Work, walk: Walk) -> int:
             continue
         if not signers:
             work.problems.append(
-                LedgerProblem("checkpoint_unsigned", note.place, "it is not signed by a key of the log")
+                LedgerProblem("checkpoint_unsigned", note.place, Phrase("it is not signed by a key of the log"))
             )
         elif walk.roots.get(note.size) != note.checkpoint.root:
             raise LedgerForkError(place=note.place, seq=note.size, reason="another root was signed for these events")

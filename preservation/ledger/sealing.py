@@ -27,6 +27,7 @@ from preservation.ledger.sealed import Segment, file_sha256, finished_ranges, ho
 from preservation.ledger.segments import columns_of, read_rows, write_rows
 from preservation.ledger.subjects import keep_indexes
 from preservation.ledger.wal import batches
+from storage_backends.errors import Phrase
 
 
 def seal(root: str, head: Head) -> Head:
@@ -134,12 +135,18 @@ def differs(root: str, first: int, end: int, previous: bytes) -> str | None:
         for rows in read_rows(segment_path(root, first, end), columns=True):
             records = list(islice(hot, len(rows.records)))
             if [record.data for record in records] != rows.records or columns_of(records) != rows.columns:
-                return f"the segment differs from the hot file after event {expected}"
+                return Phrase("the segment differs from the hot file after event {event}", event=expected)
             expected += len(records)
     except LedgerUnreadableError as error:
         return str(error)
     if expected != end or next(hot, None) is not None:
-        return f"the segment has {expected - first} of the events {first} to {end} that the hot file has"
+        count = expected - first
+        return Phrase(
+            "the segment has {count} of the events {first} to {end} that the hot file has",
+            count=count,
+            first=first,
+            end=end,
+        )
     return None
 
 

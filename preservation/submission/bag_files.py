@@ -104,7 +104,9 @@ def _forgive(tree: Tree, supplied: SuppliedDigests, remarks: Remarks, difference
         if name.lower() in _SYSTEM_FILES and all(d.value == new_hasher(d.algorithm).hexdigest() for d in digests):
             supplied.drop(path)
             payload.files += 1
-            remarks.add("system-file-missing", path, "an empty file of an operating system is listed but not there")
+            remarks.add(
+                "system-file-missing", path, Phrase("an empty file of an operating system is listed but not there")
+            )
             del missing[path]
 
 

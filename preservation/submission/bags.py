@@ -27,7 +27,7 @@ from preservation.submission.lines import lines
 from preservation.submission.names import checked_path, percent_decoded
 from preservation.submission.supplied import BAG, SuppliedDigests, algorithm_named, new_hasher
 from preservation.submission.tree import Tree
-from storage_backends.errors import Phrase
+from storage_backends.errors import Phrase, marked
 
 DECLARATION = b"bagit.txt"
 PAYLOAD = b"data/"
@@ -106,7 +106,7 @@ def read_bag(tree: Tree, supplied: SuppliedDigests, remarks: Remarks, quotas: Qu
     for name in unknown:
         if not bag.algorithms:
             raise BagAlgorithmError(path=shown(name))
-        remarks.add("unknown-algorithm", name, "this manifest was not used: its digest is not known")
+        remarks.add("unknown-algorithm", name, Phrase("this manifest was not used: its digest is not known"))
     if not bag.algorithms:
         raise BagDeclarationError(path="manifest-*.txt", reason="there is no payload manifest")
     for name in (b"bag-info.txt", b"package-info.txt"):
@@ -124,18 +124,18 @@ def _declared_lines(tree: Tree) -> list[str]:
     """Return the two lines of ``bagit.txt``, which is UTF-8 without a byte order mark (RFC 8493, 2.1.1)."""
     file = tree.find(DECLARATION)
     if file is None or file.size > _LARGEST_DECLARATION:
-        raise _undeclared("it is not a small file")
+        raise _undeclared(marked("it is not a small file"))
     raw = tree.read_small(file, _LARGEST_DECLARATION)
     if raw.startswith(codecs.BOM_UTF8):
-        raise _undeclared("it begins with a byte order mark")
+        raise _undeclared(marked("it begins with a byte order mark"))
     try:
         said = re.split(r"\r\n|\r|\n", raw.decode("utf-8"))
     except UnicodeDecodeError:
-        raise _undeclared("it is not UTF-8") from None
+        raise _undeclared(marked("it is not UTF-8")) from None
     while said and not said[-1]:
         said.pop()
     if len(said) != 2:  # noqa: PLR2004
-        raise _undeclared("it must have exactly two lines")
+        raise _undeclared(marked("it must have exactly two lines"))
     return said
 
 
@@ -144,18 +144,18 @@ def _declaration(tree: Tree) -> Declaration:
     version = re.fullmatch(r"BagIt-Version\s*:\s*(\d+\.\d+)\s*", said[0], re.ASCII)
     encoding = re.fullmatch(r"Tag-File-Character-Encoding\s*:\s*([A-Za-z0-9._:-]{1,40})\s*", said[1], re.ASCII)
     if version is None or version[1] not in _VERSIONS:
-        raise _undeclared("the first line does not name a BagIt version from 0.93 to 1.0")
+        raise _undeclared(marked("the first line does not name a BagIt version from 0.93 to 1.0"))
     if encoding is None:
-        raise _undeclared("the second line does not name an encoding")
+        raise _undeclared(marked("the second line does not name an encoding"))
     strictly = [f"BagIt-Version: {version[1]}", f"Tag-File-Character-Encoding: {encoding[1]}"]
     if version[1] == "1.0" and said != strictly:
-        raise _undeclared("there is white space where version 1.0 allows none")
+        raise _undeclared(marked("there is white space where version 1.0 allows none"))
     try:
         codec = codecs.lookup(encoding[1]).name
     except LookupError:
         codec = ""
     if not _ENCODINGS(codec):
-        raise _undeclared(f"the encoding {encoding[1]!r} is not known")
+        raise _undeclared(Phrase("the encoding {encoding!r} is not known", encoding=encoding[1]))
     return Declaration(version[1], encoding[1], codec)
 
 
@@ -221,7 +221,9 @@ def _read_listed(at: _ManifestReading, name: bytes, algorithm: str, *, tag: bool
         path = bag_path(written, at.declaration, at.quotas)
         if tag == path.startswith(PAYLOAD):
             reason = (
-                "a tag manifest must not list it" if tag else "a payload manifest lists it, but it is not below data/"
+                marked("a tag manifest must not list it")
+                if tag
+                else marked("a payload manifest lists it, but it is not below data/")
             )
             raise EscapingPathError(path=shown(path), reason=reason)
         before = at.supplied.add(path, SuppliedDigest(algorithm, value.lower()), BAG)

@@ -20,6 +20,7 @@ from preservation.submission.errors import (
     SymbolicLinkError,
     shown,
 )
+from storage_backends.errors import Phrase
 
 OPEN_FOLDERS = 64
 """Descriptors of folders kept open at a time, the root's not counted."""
@@ -27,11 +28,11 @@ OPEN_FOLDERS = 64
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _KINDS = {
-    stat.S_IFIFO: "FIFO",
-    stat.S_IFSOCK: "socket",
-    stat.S_IFBLK: "block device",
-    stat.S_IFCHR: "character device",
-    stat.S_IFDIR: "folder",
+    stat.S_IFIFO: Phrase("FIFO"),
+    stat.S_IFSOCK: Phrase("socket"),
+    stat.S_IFBLK: Phrase("block device"),
+    stat.S_IFCHR: Phrase("character device"),
+    stat.S_IFDIR: Phrase("folder"),
 }
 
 
@@ -152,7 +153,7 @@ def special(path: bytes, mode: int) -> SubmissionRefusedError:
     """Return the refusal of what is neither a regular file nor a folder."""
     if stat.S_ISLNK(mode):
         return SymbolicLinkError(path=shown(path))
-    return SpecialFileError(path=shown(path), kind=_KINDS.get(stat.S_IFMT(mode), "special file"))
+    return SpecialFileError(path=shown(path), kind=_KINDS.get(stat.S_IFMT(mode), Phrase("special file")))
 
 
 def refusal(path: bytes, error: OSError) -> SubmissionRefusedError:

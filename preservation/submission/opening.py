@@ -172,7 +172,9 @@ class _Opening:
                 return base
             base.close()
         elif is_bag(names):
-            self._remarks.add("no-base-folder", b"", "the bag lies in the archive without a base folder of its own")
+            self._remarks.add(
+                "no-base-folder", b"", Phrase("the bag lies in the archive without a base folder of its own")
+            )
         return tree
 
     def _verify_archive(self, holder: Tree, file: SubmittedFile, checksums: str) -> None:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from preservation.submission.errors import ArchiveConflictError, ArchiveDamagedError, ArchiveMemberError, shown
 from preservation.submission.inflating import PIECE
 from preservation.submission.unpacking import Unpacking
-from storage_backends.errors import Phrase
+from storage_backends.errors import Phrase, marked
 
 BLOCK = 512
 _ZEROS = bytes(BLOCK)
@@ -25,12 +25,12 @@ _OCTAL = re.compile(rb"[ \0]*([0-7]*)[ \0]*").fullmatch
 _SECONDS = re.compile(rb"-?[0-9]{1,18}(\.[0-9]{0,20})?").fullmatch
 _PAX = re.compile(rb"([0-9]{1,7}) ([^=\n]+)=")
 _REFUSED = {
-    b"1": "it is a hard link",
-    b"2": "it is a symbolic link",
-    b"3": "it is a character device",
-    b"4": "it is a block device",
-    b"6": "it is a FIFO",
-    b"S": "it is a sparse file",
+    b"1": marked("it is a hard link"),
+    b"2": marked("it is a symbolic link"),
+    b"3": marked("it is a character device"),
+    b"4": marked("it is a block device"),
+    b"6": marked("it is a FIFO"),
+    b"S": marked("it is a sparse file"),
 }
 
 
@@ -64,7 +64,7 @@ class TarStream:
         while size:
             taken = self.upto(min(size, PIECE))
             if not taken:
-                raise ArchiveDamagedError(path="the archive", reason="it ends too early")
+                raise ArchiveDamagedError(path=Phrase("the archive"), reason="it ends too early")
             size -= len(taken)
             yield bytes(taken)
 
@@ -102,12 +102,12 @@ def unpack_tar(stream: TarStream, into: Unpacking) -> None:
             _member(stream, header, ahead, common, into)
             ahead = _Ahead()
     if ahead != _Ahead():
-        raise ArchiveDamagedError(path="the archive", reason="an extended header has no member")
+        raise ArchiveDamagedError(path=Phrase("the archive"), reason="an extended header has no member")
     if stream.take(BLOCK) != _ZEROS:
-        raise ArchiveDamagedError(path="the archive", reason="the mark of its end is broken")
+        raise ArchiveDamagedError(path=Phrase("the archive"), reason="the mark of its end is broken")
     while rest := stream.upto(PIECE):
         if any(bytes(rest).lstrip(b"\0")):
-            raise ArchiveConflictError(path="the archive", reason="there is data after its end")
+            raise ArchiveConflictError(path=Phrase("the archive"), reason="there is data after its end")
 
 
 def _member(stream: TarStream, header: bytes, ahead: _Ahead, common: int | None, into: Unpacking) -> None:
@@ -121,12 +121,12 @@ def _member(stream: TarStream, header: bytes, ahead: _Ahead, common: int | None,
     if reason is None and kind not in {b"0", b"\0", b"7", b"5"}:
         reason = Phrase("it has the unknown type {kind!r}", kind=kind)
     if size < 0:
-        reason = "its size is negative"
+        reason = marked("its size is negative")
     if reason is None and any(key.startswith("GNU.sparse.") for key in ahead.attributes):
         reason = _REFUSED[b"S"]
     is_folder = kind == b"5" or path.endswith(b"/")
     if reason is None and is_folder and size:
-        reason = "it is a folder with content"
+        reason = marked("it is a folder with content")
     if reason is not None:
         raise ArchiveMemberError(path=shown(path[:1_000]), reason=reason)
     if is_folder:
@@ -149,7 +149,7 @@ def _check_sum(header: bytes) -> None:
     bare = header[:148] + b" " * 8 + header[156:]
     signed = sum(bare) - 256 * sum(byte > 127 for byte in bare)  # noqa: PLR2004 - some old writers summed signed bytes
     if _number(header[148:156]) not in {sum(bare), signed}:
-        raise ArchiveDamagedError(path="the archive", reason="a member's header is damaged")
+        raise ArchiveDamagedError(path=Phrase("the archive"), reason="a member's header is damaged")
 
 
 def _number(raw: bytes) -> int:
@@ -158,14 +158,16 @@ def _number(raw: bytes) -> int:
         return int.from_bytes(raw[1:], "big", signed=raw[0] == 0xFF)  # noqa: PLR2004
     match = _OCTAL(raw)
     if match is None:
-        raise ArchiveDamagedError(path="the archive", reason="a member's header holds no number where one must be")
+        raise ArchiveDamagedError(
+            path=Phrase("the archive"), reason="a member's header holds no number where one must be"
+        )
     return int(match[1] or b"0", 8)
 
 
 def _extended(stream: TarStream, size: int) -> bytes:
     if not 0 <= size <= _LARGEST_HEADER:
         reason = Phrase("an extended header is larger than {limit} bytes", limit=_LARGEST_HEADER)
-        raise ArchiveMemberError(path="the archive", reason=reason)
+        raise ArchiveMemberError(path=Phrase("the archive"), reason=reason)
     data = stream.take(size)
     if size % BLOCK:
         stream.take(BLOCK - size % BLOCK)
@@ -180,7 +182,7 @@ def _records(data: bytes) -> dict[str, bytes]:
         match = _PAX.match(data, at)
         end = at + int(match[1]) if match else 0
         if match is None or end <= match.end() or data[end - 1 : end] != b"\n":
-            raise ArchiveDamagedError(path="the archive", reason="an extended header is damaged")
+            raise ArchiveDamagedError(path=Phrase("the archive"), reason="an extended header is damaged")
         found[match[2].decode("utf-8", "replace")] = data[match.end() : end - 1]
         at = end
     return found
@@ -193,7 +195,9 @@ def _take_pax(ahead: _Ahead, data: bytes) -> None:
     if "size" in ahead.attributes:
         size = ahead.attributes["size"]
         if not re.fullmatch(rb"[0-9]{1,19}", size):
-            raise ArchiveDamagedError(path="the archive", reason="an extended header holds a size that is no number")
+            raise ArchiveDamagedError(
+                path=Phrase("the archive"), reason="an extended header holds a size that is no number"
+            )
         ahead.size = int(size)
     if "mtime" in ahead.attributes:
         ahead.mtime_ns = _nanoseconds(ahead.attributes["mtime"])
@@ -203,12 +207,14 @@ def _global(data: bytes, before: int | None) -> int | None:
     """Return the modification time that holds for all following members, if one is given."""
     records = _records(data)
     if "path" in records or "size" in records:
-        raise ArchiveMemberError(path="the archive", reason="a global header gives all members one path or size")
+        raise ArchiveMemberError(
+            path=Phrase("the archive"), reason="a global header gives all members one path or size"
+        )
     return _nanoseconds(records["mtime"]) if "mtime" in records else before
 
 
 def _nanoseconds(raw: bytes) -> int:
     # The form is checked first: a decimal number may have an exponent of a billion.
     if not _SECONDS(raw):
-        raise ArchiveDamagedError(path="the archive", reason="an extended header holds a time that is none")
+        raise ArchiveDamagedError(path=Phrase("the archive"), reason="an extended header holds a time that is none")
     return int(Decimal(raw.decode("ascii")) * _NS)

@@ -18,7 +18,7 @@ from preservation.submission.errors import (
 )
 from preservation.submission.folders import FOLDER_FLAGS, Descriptor, Folder, OpenFolders, refusal, special
 from preservation.submission.names import REMARKS, check_name, folded, is_plain
-from storage_backends.errors import Phrase
+from storage_backends.errors import Phrase, marked
 
 # O_NONBLOCK: a FIFO that takes a file's place must not stop us; for regular files it has no effect.
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -100,10 +100,10 @@ class Tree:
                 files_now=files,
                 size_now=size,
             )
-            raise SubmissionChangedError(path="the submission", reason=reason)
+            raise SubmissionChangedError(path=Phrase("the submission"), reason=reason)
         if self._seal not in {None, seal}:
             raise SubmissionChangedError(
-                path="the submission", reason="names or times are not those of an earlier pass"
+                path=Phrase("the submission"), reason="names or times are not those of an earlier pass"
             )
         self._seal = seal
 
@@ -189,7 +189,7 @@ class Tree:
             if now.st_mode & _FORMAT != _REGULAR:
                 raise special(file.path, now.st_mode)
             same = now.st_ino == file.stamp[1] and now.st_dev == file.stamp[0]
-            reason = "its size or times differ" if same else "another file is in its place"
+            reason = marked("its size or times differ") if same else marked("another file is in its place")
             raise SubmissionChangedError(path=shown(file.path), reason=reason)
 
     def close(self) -> None:

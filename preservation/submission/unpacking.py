@@ -47,7 +47,8 @@ class Unpacking:
         """Refuse an archive that announces more members than the quota."""
         if members > self._quotas.members:
             raise QuotaError(
-                path="the archive", reason=Phrase("it has more than {limit} members", limit=self._quotas.members)
+                path=Phrase("the archive"),
+                reason=Phrase("it has more than {limit} members", limit=self._quotas.members),
             )
 
     def folder(self, raw: bytes) -> None:
@@ -142,7 +143,9 @@ class Unpacking:
     def _time(self, path: bytes, mtime_ns: int) -> int:
         if _OLDEST <= mtime_ns < _NEWEST:
             return mtime_ns
-        self._remarks.add("time", path, "the modification time is beyond what file systems keep; 1970 is kept instead")
+        self._remarks.add(
+            "time", path, Phrase("the modification time is beyond what file systems keep; 1970 is kept instead")
+        )
         return 0
 
     def _enter(self, path: bytes, names: list[bytes]) -> int:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from preservation.submission.errors import ArchiveConflictError, ArchiveDamagedError, ArchiveMemberError, shown
 from preservation.submission.inflating import PIECE, inflated
 from preservation.submission.unpacking import Unpacking
-from storage_backends.errors import Phrase
+from storage_backends.errors import Phrase, marked
 
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
@@ -75,16 +75,16 @@ def unpack_zip(fd: int, size: int, into: Unpacking) -> None:
     ordered = array("Q", sorted(offsets))
     for member in _members(fd, directory):
         if member.offset >= directory.offset:
-            raise _conflict(member, "it begins behind the central directory")
+            raise _conflict(member, marked("it begins behind the central directory"))
         after = bisect_right(ordered, member.offset)
         if after >= 2 and ordered[after - 2] == member.offset:  # noqa: PLR2004
-            raise _conflict(member, "another member begins at the same place")
+            raise _conflict(member, marked("another member begins at the same place"))
         limit = ordered[after] if after < len(ordered) else directory.offset
         _check_member(member)
         begin = _check_local(fd, member)
         descriptor = _DESCRIPTOR_BYTES if member.flags & _DESCRIPTOR else 0
         if begin + member.packed + descriptor > limit:
-            raise _conflict(member, "it overlaps what follows it")
+            raise _conflict(member, marked("it overlaps what follows it"))
         if member.name.endswith(b"/"):
             if member.size:
                 raise ArchiveMemberError(path=shown(member.name), reason="it is a folder with content")
@@ -100,7 +100,7 @@ def _conflict(member: _Member, reason: str) -> ArchiveConflictError:
 
 
 def _damaged(reason: str) -> ArchiveDamagedError:
-    return ArchiveDamagedError(path="the archive", reason=reason)
+    return ArchiveDamagedError(path=Phrase("the archive"), reason=reason)
 
 
 def _read(fd: int, size: int, offset: int) -> bytes:
@@ -108,7 +108,7 @@ def _read(fd: int, size: int, offset: int) -> bytes:
     while len(data) < size and (more := os.pread(fd, size - len(data), offset + len(data))):
         data += more
     if len(data) != size:
-        raise _damaged("it ends too early")
+        raise _damaged(marked("it ends too early"))
     return data
 
 
@@ -123,12 +123,12 @@ def _find_directory(fd: int, size: int) -> _Directory:
             found.append(at)
         at = tail.find(b"PK\x05\x06", at + 1)
     if not found:
-        raise _damaged("it has no central directory: it is cut short or is no zip archive")
+        raise _damaged(marked("it has no central directory: it is cut short or is no zip archive"))
     if len(found) > 1:
-        raise ArchiveConflictError(path="the archive", reason="it has two ends")
+        raise ArchiveConflictError(path=Phrase("the archive"), reason="it has two ends")
     _, disk, first_disk, here, count, length, offset, _ = _END.unpack_from(tail, found[0])
     if disk or first_disk or here != count:
-        raise ArchiveMemberError(path="the archive", reason="it is one of several volumes")
+        raise ArchiveMemberError(path=Phrase("the archive"), reason="it is one of several volumes")
     end = start + found[0]
     directory = _Directory(offset, length, count)
     if end >= _LOCATOR64.size:
@@ -137,23 +137,25 @@ def _find_directory(fd: int, size: int) -> _Directory:
             directory = _directory64(fd, at64, end - _LOCATOR64.size, directory)
             end = at64
     if directory.offset + directory.size != end:
-        raise ArchiveConflictError(path="the archive", reason="its central directory is not where it is said to be")
+        raise ArchiveConflictError(
+            path=Phrase("the archive"), reason="its central directory is not where it is said to be"
+        )
     return directory
 
 
 def _directory64(fd: int, at: int, limit: int, short: _Directory) -> _Directory:
     if at + _END64.size > limit:
-        raise _damaged("its zip64 end record is not where it is said to be")
+        raise _damaged(marked("its zip64 end record is not where it is said to be"))
     sign, length, _, _, disk, first_disk, here, count, size, offset = _END64.unpack(_read(fd, _END64.size, at))
     if sign != b"PK\x06\x06" or at + 12 + length != limit or disk or first_disk or here != count:
-        raise _damaged("its zip64 end record is damaged")
+        raise _damaged(marked("its zip64 end record is damaged"))
     for value, full, long in (
         (short.offset, _FULL32, offset),
         (short.size, _FULL32, size),
         (short.members, _FULL16, count),
     ):
         if value not in {full, long}:
-            raise ArchiveConflictError(path="the archive", reason="its two end records contradict each other")
+            raise ArchiveConflictError(path=Phrase("the archive"), reason="its two end records contradict each other")
     return _Directory(offset, size, count)
 
 
@@ -163,19 +165,21 @@ def _members(fd: int, directory: _Directory) -> Iterator[_Member]:
     window, begin = b"", at
     for _ in range(directory.members):
         if at + _CENTRAL.size > end:
-            raise _damaged("its central directory has fewer members than announced")
+            raise _damaged(marked("its central directory has fewer members than announced"))
         if at + _LONGEST_ENTRY > begin + len(window) and begin + len(window) < end:
             window, begin = _read(fd, min(PIECE, end - at), at), at
         fixed = _CENTRAL.unpack_from(window, at - begin)
         name_size, extra_size, comment_size = fixed[10:13]
         if fixed[0] != b"PK\x01\x02" or at + _CENTRAL.size + name_size + extra_size + comment_size > end:
-            raise _damaged("its central directory is damaged")
+            raise _damaged(marked("its central directory is damaged"))
         name = at - begin + _CENTRAL.size
         extra = name + name_size
         yield _member(fixed, window[name:extra], window[extra : extra + extra_size])
         at += _CENTRAL.size + name_size + extra_size + comment_size
     if at != end:
-        raise ArchiveConflictError(path="the archive", reason="its central directory has more members than announced")
+        raise ArchiveConflictError(
+            path=Phrase("the archive"), reason="its central directory has more members than announced"
+        )
 
 
 def _member(fixed: tuple[int, ...], name: bytes, extra: bytes) -> _Member:
@@ -209,7 +213,7 @@ def _zip64(fields: dict[int, bytes], *values: int) -> list[int]:
             found.append(value)
             continue
         if at + 8 > len(long):
-            raise _damaged("a zip64 field is too short")
+            raise _damaged(marked("a zip64 field is too short"))
         found.append(int.from_bytes(long[at : at + 8], "little"))
         at += 8
     return found
@@ -230,15 +234,15 @@ def _mtime_ns(fields: dict[int, bytes], time: int, date: int) -> int:
 def _check_member(member: _Member) -> None:
     reason = ""
     if member.flags & _ENCRYPTED:
-        reason = "it is encrypted"
+        reason = marked("it is encrypted")
     elif member.mode & _FORMAT not in {0, _REGULAR, _FOLDER}:
-        reason = "it is a symbolic link or a special file"
+        reason = marked("it is a symbolic link or a special file")
     elif member.method not in {0, *_CODECS}:
         reason = Phrase(
             "compression method {method} is not supported; pack it again with Deflate", method=member.method
         )
     elif member.mode & _FORMAT == _FOLDER and not member.name.endswith(b"/"):
-        reason = "it says that it is a folder and a file"
+        reason = marked("it says that it is a folder and a file")
     if reason:
         raise ArchiveMemberError(path=shown(member.name[:1_000]), reason=reason)
 
@@ -248,17 +252,17 @@ def _check_local(fd: int, member: _Member) -> int:
     fixed = _LOCAL.unpack(_read(fd, _LOCAL.size, member.offset))
     sign, _, flags, method, _, _, crc, packed, size, name_size, extra_size = fixed
     if sign != b"PK\x03\x04":
-        raise _conflict(member, "there is no member where the central directory says")
+        raise _conflict(member, marked("there is no member where the central directory says"))
     text = _read(fd, name_size + extra_size, member.offset + _LOCAL.size)
     told = _ENCRYPTED | _DESCRIPTOR | _UTF8
     if text[:name_size] != member.name:
-        raise _conflict(member, f"its local header calls it {shown(text[:name_size])}")
+        raise _conflict(member, Phrase("its local header calls it {name}", name=shown(text[:name_size])))
     if method != member.method or flags & told != member.flags & told:
-        raise _conflict(member, "its local header differs in method or flags")
+        raise _conflict(member, marked("its local header differs in method or flags"))
     size, packed = _zip64(_extra_fields(text[name_size:]), size, packed)
     late = {0} if flags & _DESCRIPTOR else set[int]()
     if not (size in {member.size, *late} and packed in {member.packed, *late} and crc in {member.crc, *late}):
-        raise _conflict(member, "its local header differs in size or checksum")
+        raise _conflict(member, marked("its local header differs in size or checksum"))
     return member.offset + _LOCAL.size + len(text)
 
 

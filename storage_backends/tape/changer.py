@@ -77,7 +77,10 @@ class ScsiChanger:
         answer = self._command(scsi.move_medium(source, destination), seconds=MOVING)
         sense = answer.sense
         if sense is not None and sense.key == Key.ILLEGAL_REQUEST:
-            reasons = {scsi.SOURCE_EMPTY: "there is none", scsi.DESTINATION_FULL: "there is one already"}
+            reasons = {
+                scsi.SOURCE_EMPTY: marked("there is none"),
+                scsi.DESTINATION_FULL: marked("there is one already"),
+            }
             reason = reasons.get(sense.code, str(sense))
             raise ElementError(place=self.name, source=source, destination=destination, reason=reason)
         error = scsi.failure(answer, self.name)

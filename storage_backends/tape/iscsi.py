@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import Any
 
-from storage_backends.errors import marked
+from storage_backends.errors import Phrase, marked
 from storage_backends.tape.addresses import Address
 from storage_backends.tape.drive import DriveOfflineError
 from storage_backends.tape.scsi import CHECK_CONDITION, Answer, parse_sense
@@ -37,7 +37,7 @@ _NONE, _IN, _OUT = 0, 1, 2
 _LAST_SCSI_STATUS = 0xFF
 _UNDERFLOW = 1
 _TIMED_OUT = 0x0F000002
-_LOST = {0x0F000000: "the connection was lost", _TIMED_OUT: "it did not answer in time"}
+_LOST = {0x0F000000: marked("the connection was lost"), _TIMED_OUT: marked("it did not answer in time")}
 """What libiscsi says instead of a status (cancelled, timed out); its own words may be of an earlier error."""
 
 
@@ -157,7 +157,9 @@ class IscsiUnit:
 
     def _answer(self, task: Any, asked: int) -> Answer:
         if task.status > _LAST_SCSI_STATUS:
-            raise DriveOfflineError(place=self.name, reason=_LOST.get(task.status, f"status {task.status:X}"))
+            raise DriveOfflineError(
+                place=self.name, reason=_LOST.get(task.status, Phrase("status {status}", status=f"{task.status:X}"))
+            )
         missing = min(task.residual, asked) if task.residual_status == _UNDERFLOW else 0
         sense = None
         if task.status == CHECK_CONDITION and task.datain.size > _LENGTH_BYTES:

@@ -7,6 +7,7 @@ says which cartridge this is. File 0 says who a cartridge is, never what is on i
 import json
 from dataclasses import asdict, dataclass
 
+from storage_backends.errors import Phrase
 from storage_backends.tape.cartridges import BARCODE
 from storage_backends.tape.drive import (
     FILEMARK,
@@ -92,7 +93,7 @@ def write_label(drive: TapeDrive, label: Label) -> None:
     except EndOfDataError:
         pass
     else:
-        raise WrongCartridgeError(place=drive.name, barcode=label.barcode, found="that it is not blank")
+        raise WrongCartridgeError(place=drive.name, barcode=label.barcode, found=Phrase("that it is not blank"))
     drive.rewind()
     drive.write(vol1(label))
     drive.write(readme(label))

@@ -103,7 +103,9 @@ class Library:
             try:
                 label = self.look(barcode)
                 if self._store_id and label.store != self._store_id:
-                    raise ForeignCartridgeError(place=self.place, barcode=barcode, found=f"that it is of {label.store}")
+                    raise ForeignCartridgeError(
+                        place=self.place, barcode=barcode, found=Phrase("that it is of {store}", store=label.store)
+                    )
             except StorageError as error:
                 condition = _CONDITIONS.get(type(error))
                 if condition is not None:

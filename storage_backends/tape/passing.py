@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from storage_backends.backend import Item, Met, Reach
+from storage_backends.errors import Phrase
 from storage_backends.tape.directory import Cartridge, Directory, TapeFile
 from storage_backends.tape.drive import (
     FILEMARK,
@@ -178,21 +179,21 @@ def compared(library: Library, directory: Directory, cartridge: Cartridge, take:
             found.size,
             found.reach,
             len(found.unreadable),
-            f"tape file {file.file}: {differs}" if differs else "",
+            Phrase("tape file {number}: {reason}", number=file.file, reason=differs) if differs else "",
         )
     for number, file in files.items():
         if file.records:
-            differs = f"tape file {number}: the tape ends before it"
+            differs = Phrase("tape file {number}: the tape ends before it", number=number)
             yield Met(_counting(directory, cartridge, file), 0, Reach.HOST_CACHE, differs=differs)
 
 
 def _against_directory(found: Passed, known: TapeFile | None) -> str:
     if found.torn:  # a flush was interrupted, or what was committed is torn off
-        return "no filemark ends it" if known is not None else ""
+        return Phrase("no filemark ends it") if known is not None else ""
     if known is None:
-        return "nobody knows it" if found.file.records else ""
+        return Phrase("nobody knows it") if found.file.records else ""
     if known.records != found.file.records:
-        return f"{found.file.records} records, {known.records} are known"
+        return Phrase("{found} records, {known} are known", found=found.file.records, known=known.records)
     return ""
 
 
@@ -201,12 +202,18 @@ def _against_list(found: Passed, lengths: Mapping[int, int], directory: Director
         if name != barcode or one.file <= since:
             continue
         if lengths.get(one.file) != one.records:
-            return f"it lists tape file {one.file} with {one.records} records, which it has not"
+            return Phrase(
+                "it lists tape file {number} with {records} records, which it has not",
+                number=one.file,
+                records=one.records,
+            )
         for item in one.items:
             held = directory.find(item.key)
             here = held is not None and held.barcode == barcode
             if held is None or (here and (held.file, held.place) < (one.file, item.place)):
-                return f"it lists an item in tape file {one.file} that the directory does not know there"
+                return Phrase(
+                    "it lists an item in tape file {number} that the directory does not know there", number=one.file
+                )
     return ""
 
 

@@ -189,5 +189,9 @@ def put_in(pool: TapeBackend, barcode: str, number: int) -> Label:
             shelf.put_in(pool.home.place, barcode)
         label = pool.library.mount(barcode)
     if number not in {0, label.number}:
-        raise WrongCartridgeError(place=pool.place, barcode=barcode, found=f"number {label.number}, not {number}")
+        raise WrongCartridgeError(
+            place=pool.place,
+            barcode=barcode,
+            found=Phrase("number {found}, not {number}", found=label.number, number=number),
+        )
     return label

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from storage_backends.backend import Reach, Reader
-from storage_backends.errors import ReadFailureError, StorageError
+from storage_backends.errors import ReadFailureError, StorageError, marked
 from storage_backends.tape.directory import Location, TapeFile
 from storage_backends.tape.drive import (
     FILEMARK,
@@ -68,7 +68,7 @@ class TapeReader:
         except (MediumError, EndOfDataError, BlockTooLargeError) as error:
             raise self._failure(str(error)) from error
         if data is FILEMARK or len(data) != RECORD:
-            raise self._failure("the tape file is not as long as it was when it was written")
+            raise self._failure(marked("the tape file is not as long as it was when it was written"))
         return memoryview(data)
 
     def _depth(self, record: int) -> Reach:
@@ -116,7 +116,7 @@ class ComparingReader:
         while len(other) < len(data) and (piece := self._original.read(len(data) - len(other))):
             other += piece
         if data != other or (wanted and not data and self._original.read(1)):
-            reason = "what is on the tape is not what was written"
+            reason = marked("what is on the tape is not what was written")
             raise ReadFailureError(place=self._place, key=self._key, reason=reason)
         return data
 

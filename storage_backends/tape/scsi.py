@@ -80,7 +80,8 @@ class Sense:
 
     def __str__(self) -> str:
         name = self.key.name.replace("_", " ").lower()
-        return f"{name}, {self.key:X}/{self.code[0]:02X}/{self.code[1]:02X}"
+        code = f"{self.key:X}/{self.code[0]:02X}/{self.code[1]:02X}"
+        return Phrase("{reason}, {code}", reason=name, code=code)
 
 
 @dataclass(frozen=True, slots=True)

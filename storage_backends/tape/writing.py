@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from storage_backends.backend import Item, Prove, StorageBackend
-from storage_backends.errors import MocbanError, ReadFailureError, StorageError, StoreFullError, StoreRefusesError
+from storage_backends.errors import (
+    MocbanError,
+    ReadFailureError,
+    StorageError,
+    StoreFullError,
+    StoreRefusesError,
+    joined,
+)
 from storage_backends.tape.cartridges import FULL, OPEN, SUSPECT
 from storage_backends.tape.directory import Cartridge, Directory, Location, TapeFile, TapeItem
 from storage_backends.tape.drive import (
@@ -170,7 +177,7 @@ class Writer:
                 continue
             return Session(cartridge, label, file, start)
         if reasons:
-            raise StoreRefusesError(place=self.place, reason="; ".join(reasons))
+            raise StoreRefusesError(place=self.place, reason=joined(reasons))
         needed = sum(item.size for item in self.staging.items())
         raise StoreFullError(place=self.place, needed=needed, free=0, reserve=0)
 
