@@ -19,6 +19,8 @@ PYTEST := $(BIN)/python -m pytest -q
 PARALLEL := -n 2 --dist worksteal --durations=15
 # These look at what reaches a real disk; the others are as true in memory, where nobody waits for fsync.
 DEVICE := tests/test_backend_disk.py tests/test_backend_disk_files.py tests/test_audit.py
+# All that CI tries; tests/sizes.py says what a plain `make test` tries of it.
+WHOLE := MOCBAN_TESTS=all
 IN_MEMORY := $(if $(wildcard /dev/shm/.),TMPDIR=/dev/shm)
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host
@@ -43,7 +45,7 @@ $(READY): requirements.lock requirements-build.lock pyproject.toml
 demo: $(READY) ## the main job on a sample dossier, in demo-repository/
 	@$(BIN)/python demo/demo.py
 
-test: $(READY) ## every test but the slow ones and those of `make check`
+test: $(READY) ## every test but the slow ones and those of `make check`; a sample of the long ones but for CI=true
 	$(PYTEST) $(PARALLEL) -m 'not slow' $(DEVICE)
 	$(IN_MEMORY) $(PYTEST) $(PARALLEL) -m 'not slow' $(addprefix --ignore=,$(HOUSE) $(DEVICE)) tests
 
@@ -78,26 +80,26 @@ bench-tape: $(READY) ## image cartridges against dd; a model of recalls on LTO-9
 	$(BIN)/python benchmarks/tape_recall.py
 
 test-damage: $(READY) ## every byte of every copy damaged in turn (long)
-	$(IN_MEMORY) $(PYTEST) $(PARALLEL) -m damage
+	$(WHOLE) $(IN_MEMORY) $(PYTEST) $(PARALLEL) -m damage
 
 test-crash: $(READY) ## every verb killed at every system call that changes files (long)
-	MOCBAN_CRASH=all $(IN_MEMORY) $(PYTEST) $(PARALLEL) -m crash
+	$(WHOLE) MOCBAN_CRASH=all $(IN_MEMORY) $(PYTEST) $(PARALLEL) -m crash
 
 test-tamper: $(READY) ## the ledger tampered with in every way, 200 times each (long)
-	MOCBAN_TAMPER=all $(IN_MEMORY) $(PYTEST) $(PARALLEL) -m tamper
+	$(WHOLE) MOCBAN_TAMPER=all $(IN_MEMORY) $(PYTEST) $(PARALLEL) -m tamper
 
 test-corpora: $(READY) ## the real test data; fails where it is not at hand
 	@test -d "$${MOCBAN_CORPORA:-../shared/corpora}" || { \
 		echo 'The test data is not here; MOCBAN_CORPORA says where it is.' >&2; exit 1; }
-	$(PYTEST) -m corpora -rs | tee .corpora.out; status=$${PIPESTATUS[0]}; \
+	$(WHOLE) $(PYTEST) -m corpora -rs | tee .corpora.out; status=$${PIPESTATUS[0]}; \
 		grep -q '^SKIPPED' .corpora.out && { echo 'A test of the real data was skipped.' >&2; status=1; }; \
 		rm -f .corpora.out; exit $$status
 
 test-slow: $(READY) ## what takes too long for every change
-	$(PYTEST) $(PARALLEL) -m slow
+	$(WHOLE) $(PYTEST) $(PARALLEL) -m slow
 
 test-pathways: $(READY) ## every pathway with every saboteur (long)
-	$(IN_MEMORY) $(PYTEST) $(PARALLEL) -rs $(wildcard tests/test_pathways*.py)
+	$(WHOLE) $(IN_MEMORY) $(PYTEST) $(PARALLEL) -rs $(wildcard tests/test_pathways*.py)
 
 test-tape-vm: $(READY) ## tape on the real Linux driver, in an emulated machine (long; root; by hand before a release)
 	$(BIN)/python tests/tape_vm/run.py

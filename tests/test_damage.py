@@ -24,6 +24,7 @@ from repository_support import (
     submit_files,
     tree,
 )
+from sizes import DAMAGE_STEP
 
 from preservation.checking import Verdict
 from preservation.ledger.checking import check_ledger
@@ -408,6 +409,7 @@ def test_nothing_is_deleted_and_nothing_is_called_lost_while_a_store_cannot_be_l
 # ---- every byte --------------------------------------------------------------------------------------------------
 
 PARTS = 8
+"""The bytes are shared out among so many tests; of each share, but for CI, each ``DAMAGE_STEP``-th is tried."""
 
 
 @pytest.mark.damage
@@ -415,7 +417,7 @@ PARTS = 8
 def test_every_changed_byte_of_each_copy_is_seen(shelves, part):
     for store in ("a", "b"):
         data = shelves.open_to_change(store)
-        for offset in range(part, shelves.size, PARTS):
+        for offset in range(part * DAMAGE_STEP, shelves.size, PARTS * DAMAGE_STEP):
             data[offset] ^= 1 << offset % 8
             assert shelves.verdict(store) is Verdict.DAMAGED, (store, offset)
             data[offset] ^= 1 << offset % 8
@@ -424,7 +426,7 @@ def test_every_changed_byte_of_each_copy_is_seen(shelves, part):
 
 @pytest.mark.damage
 def test_every_truncation_is_seen(shelves):
-    for length in range(shelves.size):
+    for length in range(0, shelves.size, DAMAGE_STEP):
         shelves.put(a=memoryview(shelves.right)[:length], b=shelves.right)
         assert shelves.verdict("a") is Verdict.DAMAGED, length
 
@@ -432,7 +434,7 @@ def test_every_truncation_is_seen(shelves):
 @pytest.mark.damage
 @pytest.mark.parametrize("part", range(PARTS))
 def test_changed_bytes_are_healed_each_64th_and_all_of_a_header_and_of_the_index(shelves, part):
-    for offset in shelves.places()[part::PARTS]:
+    for offset in shelves.places()[part * DAMAGE_STEP :: PARTS * DAMAGE_STEP]:
         _heals(shelves, offset)
 
 
@@ -458,7 +460,7 @@ def _heals(shelves, offset):
 @pytest.mark.damage
 @pytest.mark.parametrize("part", range(PARTS))
 def test_truncations_are_healed(shelves, part):
-    for length in range(part * 1024, shelves.size, PARTS * 1024):
+    for length in range(part * DAMAGE_STEP * 1024, shelves.size, PARTS * DAMAGE_STEP * 1024):
         shelves.put(a=shelves.right[:length], b=shelves.right)
         assert shelves.heal().lost == [], length
         assert shelves.are_right(), length

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from ledger_support import World, append, leaves
+from sizes import LEDGER_CALLS, SIZE, spread
 
 from preservation.ledger.checking import check_ledger
 
@@ -48,8 +49,9 @@ def run(world, done, *options):
     return subprocess.run(command, env=environment, capture_output=True, check=False, timeout=60)
 
 
+@pytest.mark.parametrize("size", [SIZE])
 @pytest.mark.parametrize("fault", ["signal=KILL", "error=EIO", "error=ENOSPC"])
-def test_at_any_system_call_nothing_acknowledged_is_lost(tmp_path, fault):
+def test_at_any_system_call_nothing_acknowledged_is_lost(tmp_path, fault, size):
     world = World(tmp_path / "world")
     append(world.create(), 3, checkpoint=True)
     before = leaves(world.open())
@@ -59,17 +61,17 @@ def test_at_any_system_call_nothing_acknowledged_is_lost(tmp_path, fault):
     counts = Counter(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.MULTILINE))
     assert counts.total() >= 25
 
-    for call, number in counts.items():
-        for when in range(1, number + 1):
-            shutil.rmtree(world.path)
-            shutil.copytree(pristine, world.path)
-            done.unlink(missing_ok=True)
-            result = run(world, done, "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={when}", "-o", trace)
-            place = (call, when, result.returncode, result.stderr[-500:])
-            acknowledged = done.stat().st_size if done.exists() else 0
+    points = [(call, when) for call, number in counts.items() for when in range(1, number + 1)]
+    for call, when in spread(points, LEDGER_CALLS):
+        shutil.rmtree(world.path)
+        shutil.copytree(pristine, world.path)
+        done.unlink(missing_ok=True)
+        result = run(world, done, "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={when}", "-o", trace)
+        place = (call, when, result.returncode, result.stderr[-500:])
+        acknowledged = done.stat().st_size if done.exists() else 0
 
-            found = leaves(world.open(read_only=True))
-            assert before == found[: len(before)], place
-            assert len(found) >= len(before) + (0, 2, 4)[acknowledged], place
-            append(world.open(), 1, checkpoint=True)
-            assert [] == list(check_ledger(world.path)), place
+        found = leaves(world.open(read_only=True))
+        assert before == found[: len(before)], place
+        assert len(found) >= len(before) + (0, 2, 4)[acknowledged], place
+        append(world.open(), 1, checkpoint=True)
+        assert [] == list(check_ledger(world.path)), place

@@ -21,6 +21,7 @@ from pathways_support import (
     table_xlsx,
     tool,
 )
+from sizes import sampled
 
 from preservation.migration.tasks import TaskRefusedError, zipped
 from preservation.migration.tasks.cells import _sheets
@@ -43,6 +44,7 @@ def outputs(tmp_path_factory):
     return lambda identity: good(identity, place / identity)
 
 
+@sampled(4)
 @pytest.mark.parametrize("identity", PATHWAYS)
 def test_a_document_keeps_what_was_written(identity, outputs):
     needs_all_of(identity)
@@ -113,6 +115,7 @@ CHANGES = {
 }
 
 
+@sampled(5)
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_document_that_differs_is_caught(change, outputs, tmp_path):
     identity = change.partition(" ")[0]

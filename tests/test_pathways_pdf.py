@@ -2,6 +2,7 @@
 
 import pytest
 from pathways_support import converted, failed_measures, needs_all_of, paper_pdf, pathway, puids_of, signed_pdf, tool
+from sizes import sampled
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +24,7 @@ real("-dEmbedAllFonts=false", "-dPDFACompatibilityPolicy=0", "-c", never, "-f", 
 """
 
 
+@sampled(3)
 @pytest.mark.parametrize(
     ("change", "caught"),
     [
@@ -75,6 +77,7 @@ def test_a_pdf_with_an_attachment_is_refused(tmp_path):
     assert failed_measures(done) & {"pdfa", "attachments"}
 
 
+@sampled(2)
 @pytest.mark.parametrize("content", [b"", b"%PDF-1.4\n%%EOF\n", paper_pdf()[:400], b"%!PS\nshowpage\n"])
 def test_what_is_no_pdf_gives_none(content, tmp_path):
     done = converted("pdf-pdfa", content, tmp_path)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from pathways_support import converted, film, needs_all_of, of_tool, paper_pdf, pathway, pathways, picture_tiff, tool
+from sizes import sampled
 
 from preservation.migration.pathway import available, sandbox
 from preservation.migration.tools import TOOLS
@@ -60,6 +61,7 @@ def tried(identity, deed, tmp_path):
     assert done.output is None
 
 
+@sampled(2 * len(DEEDS) + 1)
 @pytest.mark.parametrize("deed", DEEDS)
 @pytest.mark.parametrize("identity", ONE_OF_EACH)
 def test_a_saboteur_is_caught(identity, deed, tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 from pathways_support import converted, failed_measures, film, needs_all_of, of_tool, pathway, sample, tool
+from sizes import sampled
 
 
 @pytest.mark.parametrize("identity", of_tool("flac"))
@@ -23,6 +24,7 @@ def spoiled(*words):
 """
 
 
+@sampled(2)
 @pytest.mark.parametrize(
     ("change", "caught"),
     [
@@ -67,6 +69,7 @@ def spoiled(*words):
 """
 
 
+@sampled(3)
 @pytest.mark.parametrize(
     ("change", "caught"),
     [

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from sizes import sampled
 
 ROOT = Path(__file__).parent.parent
 LANGUAGES = {"README.md": "C.UTF-8", "README.vi.md": "vi_VN.UTF-8"}
@@ -48,6 +49,7 @@ def carried_out(steps, folder, language):
     )
 
 
+@sampled(1)
 @pytest.mark.parametrize("name", LANGUAGES)
 def test_the_five_minute_tour_does_what_the_page_shows(name, tmp_path):
     steps = tour(name)

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pacing_support import MIB, START, Store, World
 from repository_support import Place, configure, copy_rows, submit_files
+from sizes import MONTHS, sampled
 
 from audits.coverage import Report
 from audits.deadlines import CYCLE, DAY, EARLY, HOUR
@@ -98,6 +99,7 @@ def check_ten_years(seed, **more):
         assert busiest <= 25 * mean + 2 * largest, "everything was read at once"
 
 
+@sampled(1)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_in_ten_years_of_downtime_growth_and_failures_no_copy_is_forgotten(seed):
     check_ten_years(seed)
@@ -177,6 +179,7 @@ def test_copies_of_one_pack_are_read_at_different_times():
     assert sorted(apart)[len(apart) // 20] > 0.15, "of a third, which is as far as three can be apart"
 
 
+@sampled(1)
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
 def test_the_change_of_summer_time_and_a_leap_day_skip_no_night_and_cause_no_storm(zone):
     local = ZoneInfo(zone)
@@ -199,7 +202,7 @@ def test_the_rest_between_two_readings_is_never_longer_than_the_warning_allows()
     assert (1 + EARLY) * CYCLE < 0.75
 
 
-def test_in_four_months_of_the_real_audit_on_stores_in_memory_all_is_verified_and_healed(tmp_path):
+def test_in_months_of_the_real_audit_on_stores_in_memory_all_is_verified_and_healed(tmp_path):
     chance = random.Random(10)
     place = Place(tmp_path, random=chance.randbytes)
     create(place.path, place.world)
@@ -216,7 +219,7 @@ def test_in_four_months_of_the_real_audit_on_stores_in_memory_all_is_verified_an
         Heartbeat(),
     )
     damaged = 0
-    for day in range(0, 120, 2):
+    for day in range(0, MONTHS * 30, 2):
         place.clock.pass_by(days=2)
         if day % 10 == 0:
             submit_files(place, {f"{day}.bin".encode(): chance.randbytes(2_000)}, name=f"s{day}")
