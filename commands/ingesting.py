@@ -46,6 +46,14 @@ WARNINGS_SHOWN = 50
 @click.option("--withdraw", metavar="PATH", multiple=True, help=_("With --package: leave this file or folder out."))
 @click.option("--checksums", metavar="FILE", default="", help=_("A list as sha256sum or md5sum writes it, to verify."))
 @click.option("--identify/--no-identify", default=True, show_default=True, help=_("Identify the formats of the files."))
+@click.option(
+    "--second-opinion",
+    "second",
+    type=click.Choice(("none", "doubtful", "all")),
+    default="none",
+    show_default=True,
+    help=_("Ask another tool too: where the first leaves doubt and of one file in a hundred, or of all."),
+)
 @json_option
 @click.pass_obj
 def ingest_command(
@@ -60,12 +68,15 @@ def ingest_command(
     withdraw: tuple[str, ...],
     checksums: str,
     identify: bool,
+    second: str,
     as_json: bool,
 ) -> int | None:
     """Take in a submission."""
     from preservation.ingest import Request  # noqa: PLC0415 - help does without it
 
     _check_usage(path, fonds_code, package, add=add, replace=replace, withdraw=withdraw)
+    if second != "none":
+        _check_second(identify=identify)
     repository = call.writing()
     request = Request(
         source=path,
@@ -79,11 +90,13 @@ def ingest_command(
     )
     with call.stoppable():
         receipt = _ingested(repository, request)
-    _tell_trouble(receipt)
+        _tell_trouble(receipt)
+        said = _consulted(repository, receipt, every=second == "all") if second != "none" else None
     if as_json:
-        write_json(_as_json(receipt))
+        write_json(_as_json(receipt) | ({"second_opinion": said} if second != "none" else {}))
     else:
         _tell(receipt)
+        _tell_second(said)
     return Status.COPIES_SHORT if receipt.under_replicated or receipt.failures else None
 
 
@@ -137,6 +150,43 @@ def _ingested(repository: "Repository", request: "Request") -> "Receipt":
         known = active(view)
     with WorkerPool(bundle=lambda: active_bytes(repository, known)) as pool:
         return carried_out(pool)
+
+
+def _check_second(*, identify: bool) -> None:
+    from preservation.formats.second_opinion import check_installed  # noqa: PLC0415 - help does without it
+
+    if not identify:
+        raise click.UsageError(_("--second-opinion needs --identify: there would be no first one."))
+    check_installed()
+
+
+def _consulted(repository: "Repository", receipt: "Receipt", *, every: bool) -> dict[str, int] | None:
+    """Ask a second tool about what was taken in; None if that failed, as the package is there all the same."""
+    from preservation.affected import target_now  # noqa: PLC0415 - help does without it
+    from preservation.consulting import consult  # noqa: PLC0415 - the same
+    from preservation.reviewing import Asking  # noqa: PLC0415 - the same
+    from storage_backends.errors import MocbanError  # noqa: PLC0415 - the same
+
+    try:
+        _target, bundle = target_now(repository)
+        beats = {known.puid: known.beats for known in bundle.formats}
+        with Asking(repository, beats, every=every) as asking, progress(_("Identification")) as told:
+            return consult(repository, receipt.package, receipt.version, asking, told)
+    except MocbanError as error:
+        warn(marked("The second opinion could not be had: {message}"), message=error)
+        return None
+
+
+def _tell_second(said: "dict[str, int] | None") -> None:
+    if said is None:
+        return
+    counts = {name: number_text(count) for name, count in said.items()}
+    say(marked("A second tool was asked about files: {looked}, moved to another format: {moved}"), **counts)
+    if said["conflicts"]:
+        say(
+            marked("Files of which both say different things: {conflicts}; 'mocban formats review' lists them"),
+            **counts,
+        )
 
 
 def _size_of(path: str) -> int:

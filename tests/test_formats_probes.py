@@ -28,7 +28,8 @@ DECREE = (
 
 def long_pdf(middle=b"", size=600_000):
     noise = random.Random(3).randbytes(size // 2).replace(b"/", b".")
-    return PDF[:9] + noise + middle + noise + PDF[9:]
+    picture = b"9 0 obj<</Length %d>>\nstream\n%s\nendstream endobj\n" % (len(noise), noise)
+    return PDF[:9] + picture + middle + picture + PDF[9:]
 
 
 def told(sample):
@@ -55,7 +56,7 @@ def test_what_a_scan_found_in_pieces_makes_the_same_answer_as_the_whole_file():
     scan = PdfScan()
     for first in range(0, len(content), 1 << 20):
         scan.feed(memoryview(content)[first : first + (1 << 20)])
-    sample = Sample.of_ends("a.pdf", len(content), content[:ENDS], content[-ENDS:], scan.found())
+    sample = Sample.of_ends("a.pdf", len(content), content[:ENDS], content[-ENDS:], scan.found(), scan.objects())
     assert told(sample) == (["fmt/477"], {"probe"}, (CLAIM,))
     assert Sample.from_pieces(sample.extension, sample.size, sample.pieces()) == sample
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, NewType, Protocol, Self, cast, get_args
 
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 Puid = NewType("Puid", str)
 Basis = Literal["signature", "container", "probe", "extension"]
@@ -77,7 +77,7 @@ def checked_puid(text: object) -> Puid:
         BadIdentificationError: it is not formed like a PUID.
     """
     if not isinstance(text, str) or not _PUID.fullmatch(text):
-        raise BadIdentificationError(reason=f"{text!r:.80} is not a PUID")
+        raise BadIdentificationError(reason=Phrase("{text!r:.80} is not a PUID", text=text))
     return Puid(text)
 
 
@@ -114,7 +114,7 @@ class FormatMatch:
         fields = entry if isinstance(entry, Mapping) else {}
         basis = fields.get("basis")
         if basis not in get_args(Basis):
-            raise BadIdentificationError(reason=f"unknown basis {basis!r:.80}")
+            raise BadIdentificationError(reason=Phrase("unknown basis {basis!r:.80}", basis=basis))
         return cls(
             checked_puid(fields.get("puid")),
             cast("Basis", basis),
@@ -150,23 +150,29 @@ class Identification:
         """
         status = line.get("identification")
         if status not in get_args(Status):
-            raise BadIdentificationError(reason=f"unknown status {status!r:.80}")
+            raise BadIdentificationError(reason=Phrase("unknown status {status!r:.80}", status=status))
         formats = tuple(FormatMatch.from_json(entry) for entry in _list(line.get("formats"), "formats"))
         if bool(formats) != (status == "identified"):
-            raise BadIdentificationError(reason=f"{status!r} with {len(formats)} formats")
+            raise BadIdentificationError(
+                reason=Phrase("{status!r} with {count} formats", status=status, count=len(formats))
+            )
         warnings = tuple(_text(entry, "warnings") for entry in _list(line.get("warnings", []), "warnings"))
         return cls(cast("Status", status), formats, warnings)
 
 
 def _text(value: object, field: str) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
-        raise BadIdentificationError(reason=f"{field} is not a text of at most {_LONGEST_TEXT} characters")
+        raise BadIdentificationError(
+            reason=Phrase("{field} is not a text of at most {limit} characters", field=field, limit=_LONGEST_TEXT)
+        )
     return value
 
 
 def _list(value: object, field: str) -> list[object]:
     if not isinstance(value, list) or len(value) > _MOST_ENTRIES:
-        raise BadIdentificationError(reason=f"{field} is not a list of at most {_MOST_ENTRIES} entries")
+        raise BadIdentificationError(
+            reason=Phrase("{field} is not a list of at most {limit} entries", field=field, limit=_MOST_ENTRIES)
+        )
     return value
 
 
@@ -196,10 +202,10 @@ class Sample:
         return cls(extension_of(name), len(content), content[:ENDS], content[-ENDS:], content if wanted else None)
 
     @classmethod
-    def of_ends(cls, name: str, size: int, head: bytes, tail: bytes, more: bytes = b"", objects: bytes = b"") -> Self:
+    def of_ends(cls, name: str, size: int, head: bytes, tail: bytes, *found: bytes) -> Self:
         """The sample of a file of `size` bytes of which only the two ends are at hand, each of `min(size, ENDS)` bytes.
 
-        `more` and `objects` are what a `PdfScan` of all of it found.
+        `found` is what a `PdfScan` of all of it has: `more` and `objects`.
 
         Raises:
             ValueError: an end has another length.
@@ -209,7 +215,7 @@ class Sample:
             raise ValueError(f"each end of {size} bytes has {expected} bytes, not {len(head)} and {len(tail)}")
         if size <= ENDS:
             return cls(extension_of(name), size, head, head)
-        return cls(extension_of(name), size, head, tail, None, more, objects)
+        return cls(extension_of(name), size, head, tail, None, *found)
 
     def pieces(self) -> tuple[bytes, ...]:
         """The bytes that must travel to whoever looks: the whole file, or its two ends."""

@@ -134,7 +134,7 @@ class _Looking:
             self.unclear |= not isinstance(parts, list) or not parts
             for part in each(parts):
                 self._font(part)
-        elif isinstance(kind, str):
+        elif kind and isinstance(kind, str):
             self._outlines(font)
         else:
             self.unclear = True

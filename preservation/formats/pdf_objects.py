@@ -14,10 +14,13 @@ from typing import NamedTuple, TypeAlias
 KEPT = 8 << 20
 """Bytes of objects that are kept at most: of more than that nothing is said."""
 
-MOST_STREAMS = 200_000
+PATIENCE = 1 << 20
+"""Bytes of a stream that are held until it is seen whether it ends where it says."""
+
+MOST_STREAMS = 100_000
 MOST_OBJECTS = 400_000
-MOST_VALUES = 400_000
-"""Values that are read of one file: about a second."""
+MOST_VALUES = 300_000
+"""Values that are read of one file: less than a second."""
 
 UNPACKED = 16 << 20
 """Bytes that the packed objects of one file may unpack to."""
@@ -56,7 +59,7 @@ class Reference(NamedTuple):
 
 
 Value: TypeAlias = "dict[str, Value] | list[Value] | Reference | str | int | None"
-"""A dictionary, array, reference, name or whole number; all else is None, as nobody asks for it here."""
+"""A dictionary, array, reference, name, whole number or null; all else is an empty name, as nobody asks for it here."""
 
 
 @dataclass(slots=True)
@@ -70,20 +73,26 @@ class ObjectScan:
     _rest: bytes = b""
     """Bytes of the pieces before that were not looked at yet."""
     _inside: bool = False
-    _skip: int = 0
-    """Bytes of a stream that are data for certain, by the length that it states."""
+    _stated: int = 0
+    """How long the stream says that it is, as far as it was not passed; 0 if that is not to be relied on."""
+    _far: bool = False
+    """Whether some of the stream was passed because of what it says."""
     _wanted: bool = False
     _streams: int = 0
     _too_much: bool = False
 
     def feed(self, piece: bytes | memoryview) -> None:
         """Take in the next bytes."""
-        if self._too_much:
-            return
-        content = self._rest + piece
+        if not self._too_much:
+            self._take(self._rest + piece, last=False)
+
+    def _take(self, content: bytes, *, last: bool) -> None:
         place, more = 0, True
-        while more:
-            place, more = self._through(content, place) if self._inside else self._up_to_stream(content, place)
+        while more and not self._too_much:
+            if self._inside:
+                place, more = self._through(content, place, last=last)
+            else:
+                place, more = self._up_to_stream(content, place)
         self._rest = content[place:]
         if self._too_much:
             self._kept, self._rest = bytearray(), b""
@@ -91,39 +100,53 @@ class ObjectScan:
     def _up_to_stream(self, content: bytes, place: int) -> tuple[int, bool]:
         """Keep what stands before the next stream; return up to where, and whether that stream begins there."""
         found = _STREAM.search(content, place)
-        last = found.end() if found is not None else max(place, len(content) - _MARGIN)
-        self._keep(content[place:last])
+        end = found.end() if found is not None else max(place, len(content) - _MARGIN)
+        self._keep(content[place:end])
         if found is None:
-            return last, False
+            return end, False
         before = bytes(self._kept[-_LONGEST_DICTIONARY:])
         before = before[before.rfind(b"obj") + 1 :]
         length = _LENGTH.search(before)
-        self._inside, self._wanted, self._skip = True, _PACKED in before, int(length[1]) if length else 0
+        self._inside, self._wanted, self._stated = True, _PACKED in before, int(length[1]) if length else 0
         self._streams += 1
         self._too_much |= self._streams > MOST_STREAMS
-        return last, not self._too_much
+        return end, True
 
-    def _through(self, content: bytes, place: int) -> tuple[int, bool]:
-        """Pass over a stream's data; return up to where, and whether it ends there."""
-        last = min(place + self._skip, len(content))
-        self._skip -= last - place
-        end = content.find(_END, last) if not self._skip else -1
-        if end >= 0:
-            last = end
-        elif not self._skip:
-            last = max(last, len(content) - len(_END) + 1)
-        if self._wanted:
-            self._keep(content[place:last])
+    def _through(self, content: bytes, place: int, *, last: bool) -> tuple[int, bool]:
+        """Pass over a stream's data; return up to where, and whether it ends there.
+
+        What a stream says of its length is believed if it ends there: data may have the word that ends streams in it.
+        """
+        if self._stated > PATIENCE:
+            step = min(self._stated - PATIENCE, len(content) - place)
+            self._stated -= step
+            self._keep(content[place : place + step] if self._wanted else b"")
+            self._far |= step > 0
+            return place + step, step > 0 and place + step < len(content)
+        if self._stated and len(content) - place < self._stated + _MARGIN and not last:
+            return place, False
+        end = content.find(_END, place + self._stated, place + self._stated + _MARGIN) if self._stated else -1
+        if end < 0 and self._far:  # its length is wrong, and what came before is gone
+            self._too_much = True
+            return place, False
+        if end < 0:
+            self._stated = 0
+            end = content.find(_END, place)
+        passed = end if end >= 0 else max(place, len(content) - len(_END) + 1)
+        self._keep(content[place:passed] if self._wanted else b"")
         self._inside = end < 0
-        return last, end >= 0 and not self._too_much
+        self._far &= self._inside
+        return passed, end >= 0
 
     def _keep(self, part: bytes) -> None:
         self._kept += part
         self._too_much |= len(self._kept) > KEPT
 
     def found(self) -> bytes:
-        """Return the objects as a PDF would have them; nothing if they were too many."""
-        return b"" if self._too_much else bytes(self._kept) + (b"" if self._inside else self._rest)
+        """Return the objects as a PDF would have them, after the last piece; nothing if they are not all known."""
+        if not self._too_much:
+            self._take(self._rest, last=True)
+        return b"" if self._inside else bytes(self._kept) + self._rest
 
 
 def objects_in(content: bytes) -> bytes:
@@ -147,11 +170,9 @@ class Objects:
         content = self._content
         packed = [found.start() for found in re.finditer(_PACKED, content)]
         packed.reverse()
-        numbers = 0
         before: int | None = None
-        for found in _OBJECT.finditer(content):
-            numbers += 1
-            if numbers > MOST_OBJECTS:
+        for count, found in enumerate(_OBJECT.finditer(content)):
+            if count > MOST_OBJECTS:
                 raise UnclearError
             if before is not None and packed and packed[-1] < found.start():
                 self._unpack(before)
@@ -238,12 +259,12 @@ class Objects:
         if sign == b"/":
             return _name(content, place + 1)
         if sign == b"(":
-            return None, _after_text(content, place + 1)
+            return "", _after_text(content, place + 1)
         if sign == b"<":
             end = content.find(b">", place)
             if end < 0:
                 raise UnclearError
-            return None, end + 1
+            return "", end + 1
         return _word(content, place)
 
     def _dictionary(self, content: bytes, place: int, depth: int) -> tuple[Value, int]:
@@ -291,7 +312,7 @@ def _word(content: bytes, place: int) -> tuple[Value, int]:
     if found[0].isdigit() and found.end() - place <= len(str(KEPT << 8)):
         more = _REFERENCE.match(content, found.end())
         return (Reference(int(found[0])), more.end()) if more is not None else (int(found[0]), found.end())
-    return None, found.end()
+    return None if found[0] == b"null" else "", found.end()
 
 
 def _after_text(content: bytes, place: int) -> int:
