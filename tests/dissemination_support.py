@@ -193,7 +193,16 @@ _type(
 _type("eventDetailInformation", "eventDetail?", "eventDetailExtension*")
 _type("eventOutcomeInformation", "eventOutcome", "eventOutcomeDetail*")
 _type("agent", "agentIdentifier+", "agentName*", "agentType?", "agentVersion?", "agentNote*", "agentExtension*")
-for _name in ("object", "event", "agent", "linkingAgent", "linkingObject", "relatedObject", "relatedEvent"):
+for _name in (
+    "object",
+    "event",
+    "agent",
+    "linkingAgent",
+    "linkingObject",
+    "linkingEvent",
+    "relatedObject",
+    "relatedEvent",
+):
     _type(f"{_name}Identifier", f"{_name}IdentifierType", f"{_name}IdentifierValue")
 _type("contentLocation", "contentLocationType", "contentLocationValue")
 

@@ -9,10 +9,11 @@ from typing import Any
 from preservation.dissemination.errors import NoSuchFileError, WrongBytesError
 from preservation.dissemination.names import checked
 from preservation.dissemination.writing import Flushing, Sink
+from preservation.identifications import NOTHING_LATER, Newest, OfPackage
 from preservation.ledger.events import Record
 from preservation.manifest import FileLine, FolderLine, Line, parse
 from preservation.submission.errors import shown
-from storage_backends.errors import marked
+from storage_backends.errors import Phrase, marked
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 REMARKS_KEPT = 100
@@ -33,6 +34,7 @@ REMARKS: Mapping[str, str] = {
     "renamed": marked("the name is not UTF-8, which this form cannot express; names.jsonl says what it is called"),
     "older-bagit": marked("the name has a percent sign, which few programs read in BagIt 1.0; the bag says 0.97"),
     "misread": marked("bagit-python 1.9 misreads this name in a list and will call the bag invalid; others may not"),
+    "formats-unread": marked("what was found later of its formats could not be read, so that it is not told"),
     "folder-left-out": marked("OCFL has no empty folders; this one stands in the manifest only"),
 }
 """What the codes of remarks mean."""
@@ -69,11 +71,33 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """What was found of formats after a version was made. ``name`` gives the identifier of an event by its number.
+
+    ``told`` takes in the numbers of the events that a document names; ``is_read`` is false if nobody could look.
+    """
+
+    found: OfPackage = NOTHING_LATER
+    name: Callable[[int], str] = str
+    told: set[int] = field(default_factory=set)
+    is_read: bool = True
+
+    def newest(self, line: FileLine) -> tuple[Newest, list[str]]:
+        """Return what is known of a file, and the identifiers of the events that say what its manifest does not."""
+        newest = self.found.newest(line)
+        numbers = {change.event for change in newest.changes}
+        if newest.changes and newest.decision is not None and newest.conflict is None:
+            numbers.add(newest.decision.event)
+        self.told.update(numbers)
+        return newest, [self.name(number) for number in sorted(numbers)]
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """One version of a package. ``raw`` yields its manifest's lines, as they were written, at each call.
 
     ``packs`` are those it was ingested into or relied on, ``stored`` those of them that are kept now. With ``only``, an
-    export has just the file of this path.
+    export has just the file of this path. ``later`` is what was found of its formats since.
     """
 
     package: str
@@ -82,6 +106,7 @@ class Version:
     stored: tuple[str, ...]
     raw: Callable[[], Iterator[bytes]]
     only: bytes | None = None
+    later: Later = field(default_factory=Later)
 
     @property
     def name(self) -> str:
@@ -150,9 +175,11 @@ def copied(objects: Objects, line: FileLine, sink: Sink, *, sha512: bool = False
         size += len(piece)
         sink(piece)
     if size != line.size:
-        raise WrongBytesError(path=shown(line.path), what="the size", found=size, expected=line.size)
+        raise WrongBytesError(path=shown(line.path), what=Phrase("the size"), found=size, expected=line.size)
     if line.sha256 and sha256.hexdigest() != line.sha256:
-        raise WrongBytesError(path=shown(line.path), what="SHA-256", found=sha256.hexdigest(), expected=line.sha256)
+        raise WrongBytesError(
+            path=shown(line.path), what=Phrase("SHA-256"), found=sha256.hexdigest(), expected=line.sha256
+        )
     return more.hexdigest() if more is not None else ""
 
 

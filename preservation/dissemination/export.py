@@ -14,7 +14,7 @@ from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import PackRow, PackState, VersionRow
 from preservation.dissemination.bag import write_bag
-from preservation.dissemination.copying import Counts, Outgoing, Remark, Version
+from preservation.dissemination.copying import Counts, Later, Outgoing, Remark, Version
 from preservation.dissemination.destination import Destination, destination, unfinished
 from preservation.dissemination.errors import ExportFailedError, ExportStoppedError
 from preservation.dissemination.files import write_files
@@ -22,10 +22,12 @@ from preservation.dissemination.history import concerning
 from preservation.dissemination.ocfl import write_ocfl
 from preservation.dissemination.writing import Flushing
 from preservation.fetching import Fetching
+from preservation.identifications import Layers
 from preservation.ledger.errors import LedgerReadOnlyError
 from preservation.ledger.events import EventType, Record
 from preservation.manifest import FileLine, parse
 from preservation.packages import manifest_lines, version_row
+from preservation.parts import PartMissingError
 from preservation.repository import Repository
 from preservation.stores import Store, all_open, attached
 
@@ -119,7 +121,8 @@ def _written(
         if asked.form == "ocfl":
             chosen = [version_row(view, asked.package, one) for one in range(1, row.version + 1)]
         counts = Counts(_told(repository, target, sum(one.byte_count for one in chosen), progress))
-        versions = [_version(view, stores, one, asked.path) for one in chosen]
+        later = _later(repository, view, row, counts)
+        versions = [_version(view, stores, one, asked.path, later) for one in chosen]
         met = {pack for one in versions for pack in one.packs}
 
         packs = sorted({pack for one in chosen for pack in (*one.packs, *one.references)})
@@ -133,7 +136,7 @@ def _written(
 
         def history() -> Iterable[tuple[Record, int]]:
             numbers = {one.number for one in versions}
-            return concerning(repository.ledger.raw_records(), asked.package, numbers, met)
+            return concerning(repository.ledger.raw_records(), asked.package, numbers, met, later.told)
 
         outgoing = Outgoing(objects, history, counts, Flushing(), repository.world.now())
         try:
@@ -171,11 +174,29 @@ def _told(repository: Repository, target: Destination, whole: int, progress: Pro
     return told
 
 
-def _version(view: View, stores: list[Store], row: VersionRow, path: bytes | None) -> Version:
+def _later(repository: Repository, view: View, row: VersionRow, counts: Counts) -> Later:
+    """Return what was found of the package's formats later; where nobody can tell, that is said, and all else given."""
+    names: dict[int, str] = {}
+
+    def name(number: int) -> str:
+        if number not in names:
+            (record,) = repository.ledger.records(number, number + 1)
+            names[number] = record.event_id
+        return names[number]
+
+    try:
+        with Layers(repository.sidecars, view) as layers:
+            return Later(layers.of_package(row.fonds, row.package), name)
+    except PartMissingError:
+        counts.remark("formats-unread", row.package.encode())
+        return Later(is_read=False)
+
+
+def _version(view: View, stores: list[Store], row: VersionRow, path: bytes | None, later: Later) -> Version:
     packs = () if path is not None else tuple(sorted({*row.packs, *row.references, row.manifest_pack}))
     found = (rows.one(view, PackRow, pack) for pack in packs)
     stored = tuple(pack.pack for pack in found if pack is not None and pack.state == PackState.LIVE)
-    return Version(row.package, row.version, packs, stored, lambda: manifest_lines(view, stores, row), path)
+    return Version(row.package, row.version, packs, stored, lambda: manifest_lines(view, stores, row), path, later)
 
 
 def _recorded(repository: Repository, row: VersionRow, asked: Asked, counts: Counts) -> bool:

@@ -19,9 +19,16 @@ class _Checked:
 
 
 def concerning(
-    raw_records: Iterable[bytes], package: str, versions: Collection[int], packs: Collection[str]
+    raw_records: Iterable[bytes],
+    package: str,
+    versions: Collection[int],
+    packs: Collection[str],
+    identified: Collection[int] = (),
 ) -> Iterator[tuple[Record, int]]:
     """Yield the events of these versions of a package and of these packs, in the ledger's order, each with 0.
+
+    ``raw_records`` begin with event 0. Of the events that say what was found later of formats, which are about many
+    packages at once, those of the numbers ``identified`` are given and no others.
 
     Of the fixity checks that found a copy right only the last for each copy is given, at the end, with their number;
     those with another outcome are all given. That a copy was only seen to be present is no fixity check for anybody
@@ -29,12 +36,16 @@ def concerning(
     """
     wanted = {package.encode(), *(pack.encode() for pack in packs)}
     checked: dict[tuple[str, str], _Checked] = {}
-    for data in raw_records:
+    for number, data in enumerate(raw_records):
         # Most records concern other packages: their JSON is not parsed.
-        if wanted.isdisjoint(_NAMES.findall(data)):
+        if number not in identified and wanted.isdisjoint(_NAMES.findall(data)):
             continue
         record = parse_record(data)
         detail = record.event.detail
+        if record.event.type == EventType.FORMAT_IDENTIFICATION:
+            if number in identified:
+                yield record, 0
+            continue
         if not _concerns(detail, package, versions, packs):
             continue
         if record.event.type == EventType.FIXITY_CHECK and detail.get("verdict") == Verdict.PRESENT:

@@ -8,10 +8,12 @@ import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from preservation.dissemination.copying import Version
-from preservation.ledger.events import LOCAL, Record, time_text
+from preservation.formats.identification import Identification
+from preservation.identifications import Newest
+from preservation.ledger.events import LOCAL, EventType, Record, time_text
 from preservation.manifest import FileLine
 
 Element: TypeAlias = "str | int | Mapping[str, Element] | Sequence[Element]"
@@ -51,16 +53,32 @@ def _fixities(line: Mapping[str, Any]) -> list[Element]:
     ]
 
 
-def _formats(line: Mapping[str, Any]) -> list[Element]:
+def _formats(entry: Mapping[str, Any], notes: Sequence[str] = ()) -> list[Element]:
+    """Return the formats that an identification names, as a manifest has it; what PRONOM calls them is not repeated."""
     found: list[Element] = []
-    for one in line.get("formats", []):
+    for one in entry.get("formats", []):
         registry = {"formatRegistryName": "PRONOM", "formatRegistryKey": str(one["puid"])}
         note = f"by {one.get('basis')}, {one.get('tool')}, {one.get('signatures')}"
-        found.append({"formatRegistry": registry, "formatNote": allowed(note)})
+        found.append({"formatRegistry": registry, "formatNote": [allowed(note), *notes]})
     if found:
         return found
-    note = f"identification: {line.get('identification', 'off')}"
-    return [{"formatDesignation": {"formatName": "unknown"}, "formatNote": allowed(note)}]
+    note = f"identification: {entry.get('identification', 'off')}"
+    return [{"formatDesignation": {"formatName": "unknown"}, "formatNote": [allowed(note), *notes]}]
+
+
+def _notes(newest: Newest, version: Version) -> list[str]:
+    """Return what must be said beside the formats: that two tools disagree, or that nobody knows what came later."""
+    notes = [] if version.later.is_read else ["what was found later could not be read"]
+    if newest.conflict is not None:
+        puids = " ".join(newest.conflict.second) or "nothing"
+        notes.append(allowed(f"not decided: {newest.conflict.second_tool} says {puids}"))
+    return notes
+
+
+def _earlier(answer: Identification) -> Element:
+    """Return an answer that another one has taken the place of."""
+    said = [f"{match.puid} by {match.basis}, {match.tool}, {match.signatures}" for match in answer.formats]
+    return {"mocban:format": [allowed(one) for one in said or [str(answer.status)]]}
 
 
 def _original_name(path: bytes) -> tuple[str, bool]:
@@ -80,24 +98,36 @@ def file_object(line: FileLine, version: Version, number: int) -> dict[str, Elem
         more["mocban:modified"] = allowed(str(line.line["mtime"]))
     if not exact:
         more["mocban:pathBase64"] = base64.b64encode(line.path).decode()
-    warnings = [allowed(str(one)) for one in line.line.get("warnings", [])]
+    newest, events = version.later.newest(line)
+    said = newest.answer.to_json() if events else line.line
+    warnings = [allowed(str(one)) for one in cast("Sequence[object]", said.get("warnings", []))]
     if warnings:
         more["mocban:warning"] = warnings
+    if newest.before:
+        more["mocban:earlier"] = [_earlier(one) for one in newest.before]
+    derived = line.line.get("derived")
+    if derived is not None:
+        more["mocban:use"] = allowed(str(derived.get("use", "")))
     characteristics: dict[str, Element] = {
         "compositionLevel": 0,
         "fixity": _fixities(line.line),
         "size": line.size,
-        "format": _formats(line.line),
+        "format": _formats(said, _notes(newest, version)),
     }
     if more:
         characteristics["objectCharacteristicsExtension"] = {"mocban:file": more}
-    return {
+    found: dict[str, Element] = {
         "@xsi:type": "file",
         "objectIdentifier": _identifiers(line, f"{version.name}/{number}"),
         "objectCharacteristics": characteristics,
         "originalName": name,
         "relationship": _relationships(line, version),
     }
+    if events:
+        found["linkingEventIdentifier"] = [
+            {"linkingEventIdentifierType": "UUID", "linkingEventIdentifierValue": one} for one in events
+        ]
+    return found
 
 
 def _identifiers(line: FileLine, name: str) -> Element:
@@ -183,7 +213,8 @@ def event(record: Record, versions: Sequence[Version], checks: int = 0) -> dict[
             "linkingAgentIdentifierValue": allowed(record.event.agent),
         },
     }
-    links = _links(detail, versions)
+    # Such an event is about many packages; the files that it is about name it themselves.
+    links = [] if record.event.type == EventType.FORMAT_IDENTIFICATION else _links(detail, versions)
     if links:
         found["linkingObjectIdentifier"] = links
     return found
