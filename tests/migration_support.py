@@ -3,6 +3,8 @@
 import itertools
 import os
 import signal
+import stat
+import subprocess
 import threading
 import traceback
 from concurrent.futures import Future
@@ -165,13 +167,79 @@ def _counted(number, *, after):
                 here = next(count) == number
             if here and not after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = call(*arguments, **more)
-            if here:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return call(*arguments, **more)
+            finally:  # a step that fails is one too
+                if here:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return step
 
     for name in STEPS:
         setattr(os, name, counting(getattr(os, name)))
     return count
+
+
+def left_at_each_step(work, folder, kept):
+    """Do ``work`` in a process that copies ``folder`` into ``kept`` before each of its steps, and at the end.
+
+    A copy is what a kill would leave there and then: what was written, and nothing of the process. What is the same to
+    the last byte as before an earlier step is there once, under the number of that step. Returns how many steps it had.
+    """
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            count, seen = itertools.count(1), set()
+            _copying(count, seen, folder, kept)
+            work()
+            steps = next(count)
+            _copied_if_new(seen, folder, kept / f"{steps:06d}")
+            os.write(writer, str(steps).encode())
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 - as above
+            traceback.print_exc()
+            os._exit(1)
+    os.close(writer)
+    os.waitpid(child, 0)
+    with os.fdopen(reader) as pipe:
+        return int(pipe.read())
+
+
+def _copying(count, seen, folder, kept):
+    lock = threading.Lock()
+
+    def copying(call):
+        def step(*arguments, **more):
+            with lock:
+                _copied_if_new(seen, folder, kept / f"{next(count):06d}")
+            return call(*arguments, **more)
+
+        return step
+
+    for name in STEPS:
+        setattr(os, name, copying(getattr(os, name)))
+
+
+def _copied_if_new(seen, folder, place):
+    state = _state_of(folder)
+    if state not in seen:
+        seen.add(state)
+        subprocess.run(["cp", "-a", folder, place], check=True)
+
+
+def _state_of(folder):
+    """A digest of all names, kinds, modes and contents below a folder."""
+    state = sha256()
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted([*folders, *files]):
+            path = os.path.join(place, name)
+            try:
+                about = os.lstat(path)
+                content = Path(path).read_bytes() if stat.S_ISREG(about.st_mode) else b""
+            except FileNotFoundError:  # another thread has removed it meanwhile
+                continue
+            state.update(f"{path} {about.st_mode} {about.st_nlink} {len(content)}\n".encode(errors="surrogateescape"))
+            state.update(content)
+    return state.digest()
