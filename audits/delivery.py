@@ -170,7 +170,7 @@ def _within(work: Callable[["_Line"], None]) -> None:
     thread.join(SECONDS)
     if thread.is_alive():
         line.cut()
-        raise TimeoutError(f"no answer within {SECONDS:g} seconds")
+        raise TimeoutError(Phrase("no answer within {seconds} seconds", seconds=f"{SECONDS:g}"))
     if failures:
         raise failures[0]
 
@@ -191,7 +191,7 @@ class _Line:
 
 def _reason(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return one_line(text)
+    return text if isinstance(text, Phrase) else one_line(text)
 
 
 def one_line(text: object, longest: int = 300) -> str:
@@ -220,7 +220,7 @@ def _mail(repository: Repository, server: SplitResult, message: Message) -> None
             _greet(smtp, server, context)
             if policy.username:
                 if not isinstance(smtp.sock, SSLSocket):
-                    raise SMTPException("the server offers no TLS, so the password was not sent")
+                    raise SMTPException(marked("the server offers no TLS, so the password was not sent"))
                 smtp.login(policy.username, password)
             refused.update(smtp.sendmail(policy.sender, list(policy.recipients), data))
             sent.set()

@@ -7,7 +7,7 @@ from commands.shaping import command, json_option
 from commands.statuses import Status
 from commands.surroundings import Call
 from commands.wording import _, filled
-from storage_backends.errors import marked
+from storage_backends.errors import Phrase, marked
 
 
 @command(
@@ -32,8 +32,8 @@ def doctor_command(call: Call, *, as_json: bool) -> int | None:
                 {
                     "code": one.code,
                     "severity": one.severity,
-                    "what": filled(one.what, **one.evidence),
-                    "remedy": filled(one.remedy, **one.evidence),
+                    "what": Phrase(one.what, **one.evidence),
+                    "remedy": Phrase(one.remedy, **one.evidence),
                 }
                 for one in symptoms
             ]

@@ -27,7 +27,7 @@ from preservation.stores import Store, attached, good_holders, satisfies, sharin
 from preservation.submission.entries import EmptyFolder, Submission, SubmittedFile
 from preservation.submission.errors import SubmissionRefusedError, shown
 from preservation.versions import Kept, Step, merged, parsed_lines
-from storage_backends.errors import MocbanError, marked
+from storage_backends.errors import MocbanError, Phrase, marked
 
 STOP_EVERY = 64
 """Small files after which an attempt looks up whether it shall stop; it does so before each large one."""
@@ -381,7 +381,8 @@ class Attempt:
                 ]
             )
         evidence = push(self.repository, self.stores)
-        warnings = [f"{shown(one.path)}: {one.detail}" for one in self.submission.warnings] if self.submission else []
+        remarks = self.submission.warnings if self.submission else []
+        warnings: list[str] = [Phrase("{path}: {detail}", path=shown(one.path), detail=one.detail) for one in remarks]
         return Receipt(
             package=session.package,
             version=session.version,

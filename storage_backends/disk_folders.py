@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from storage_backends.backend import DRAFTS, MARKER_KEY, checked_key
-from storage_backends.errors import BadKeyError
+from storage_backends.errors import BadKeyError, marked
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -42,8 +42,8 @@ def descend(root: int, names: list[bytes]) -> int:
             here = os.open(name, FOLDER, dir_fd=outer)
         except NotADirectoryError as error:
             if stat.S_ISLNK(os.stat(name, dir_fd=outer, follow_symlinks=False).st_mode):
-                raise OSError(errno.ELOOP, "a symbolic link stands in the way") from error
-            raise FileNotFoundError(errno.ENOENT, "a file has the name of a folder") from error
+                raise OSError(errno.ELOOP, marked("a symbolic link stands in the way")) from error
+            raise FileNotFoundError(errno.ENOENT, marked("a file has the name of a folder")) from error
         finally:
             os.close(outer)
     return here
@@ -62,7 +62,7 @@ def open_item(root: int, key: str) -> int:
         file = os.open(name, FILE, dir_fd=folder)
     except OSError as error:
         if error.errno == errno.ENXIO:
-            raise OSError(errno.EINVAL, "a special file, not an item") from error
+            raise OSError(errno.EINVAL, marked("a special file, not an item")) from error
         raise
     finally:
         os.close(folder)
@@ -71,8 +71,8 @@ def open_item(root: int, key: str) -> int:
         return file
     os.close(file)
     if stat.S_ISDIR(mode):
-        raise FileNotFoundError(errno.ENOENT, "a folder, not an item")
-    raise OSError(errno.EINVAL, "a special file, not an item")
+        raise FileNotFoundError(errno.ENOENT, marked("a folder, not an item"))
+    raise OSError(errno.EINVAL, marked("a special file, not an item"))
 
 
 def stat_item(root: int, key: str) -> os.stat_result:
@@ -86,10 +86,10 @@ def stat_item(root: int, key: str) -> os.stat_result:
     if stat.S_ISREG(status.st_mode):
         return status
     if stat.S_ISDIR(status.st_mode):
-        raise FileNotFoundError(errno.ENOENT, "a folder, not an item")
+        raise FileNotFoundError(errno.ENOENT, marked("a folder, not an item"))
     if stat.S_ISLNK(status.st_mode):
-        raise OSError(errno.ELOOP, "a symbolic link, not an item")
-    raise OSError(errno.EINVAL, "a special file, not an item")
+        raise OSError(errno.ELOOP, marked("a symbolic link, not an item"))
+    raise OSError(errno.EINVAL, marked("a special file, not an item"))
 
 
 def make_way(root: int, names: list[bytes]) -> list[int]:
@@ -147,7 +147,7 @@ def _linked(draft: tuple[int, bytes], folder: int, name: bytes) -> bool:
         try:
             os.rmdir(name, dir_fd=folder)
         except OSError as error:
-            raise IsADirectoryError(errno.EISDIR, "it is a folder") from error
+            raise IsADirectoryError(errno.EISDIR, marked("it is a folder")) from error
         return False
     return True
 

@@ -171,9 +171,9 @@ def _read_marker(folder: int) -> str:
     try:
         store_id = json.loads(text)["store"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise OSError(0, "its marker cannot be understood") from error
+        raise OSError(0, marked("its marker cannot be understood")) from error
     if not isinstance(store_id, str):
-        raise OSError(0, "its marker cannot be understood")
+        raise OSError(0, marked("its marker cannot be understood"))
     return store_id
 
 

@@ -22,6 +22,20 @@ VERDICTS = {
     "unreadable": marked("could not be read"),
     "repaired": marked("repaired"),
 }
+DAMAGES = {
+    "truncated": marked("truncated"),
+    "truncated and changed": marked("truncated and changed"),
+    "extended": marked("extended"),
+    "one bit": marked("one bit"),
+    "one byte": marked("one byte"),
+    "zero run": marked("a run of zeros"),
+    "block": marked("a block"),
+    "bytes": marked("several bytes"),
+    "unreadable": marked("unreadable"),
+    "none": marked("nothing"),
+}
+"""The kinds of damage that a repair records."""
+
 SHADES: Sequence[tuple[Shade, str]] = (
     (charts.BAD, "damaged"),
     (charts.WRONG, "missing"),
@@ -152,7 +166,7 @@ def _repairs(report: Report, language: Language) -> Iterator[Markup]:
     body = [
         [
             stamp(language.iso_moment(one.time)),
-            one.detail,
+            say(DAMAGES.get(one.detail, "")) or one.detail,
             name(report.store_name(one.store)),
             code(one.pack[:16] + "…"),
         ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from preservation.dissemination.errors import DestinationError
 from preservation.ledger.files import fsync_directory
 from preservation.submission.errors import shown
-from storage_backends.errors import Phrase
+from storage_backends.errors import Phrase, marked
 
 PARTIAL = b".partial"
 EVENTS_XML = b".premis.xml"
@@ -51,7 +51,7 @@ def destination(dest: str, *, single: bytes | None, events_beside: bool, reposit
         if os.path.lexists(one) and not empty_folder:
             raise DestinationError(dest=shown(one), reason="there is something here already")
         if os.path.lexists(one + PARTIAL):
-            reason = "it is what an interrupted export left; remove it first, unless another export is running"
+            reason = marked("it is what an interrupted export left; remove it first, unless another export is running")
             raise DestinationError(dest=shown(one + PARTIAL), reason=reason)
     return Destination(places)
 

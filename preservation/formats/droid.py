@@ -67,7 +67,7 @@ def droid_file(content: bytes, path: str) -> DroidFile:
             for element in root.iter("FileFormat")
         )
     except (ValueError, KeyError, BadIdentificationError) as error:
-        raise BadSignatureFileError(path=path, reason=f"{error}"[:200]) from error
+        raise BadSignatureFileError(path=path, reason=_said(error)) from error
     if not formats or len(set(puids.values())) < len(formats) or not all(signatures.values()):
         raise BadSignatureFileError(path=path, reason="formats that are missing or double, or signatures of nothing")
     return DroidFile(version, formats)
@@ -103,10 +103,16 @@ def container_signatures(content: bytes, path: str) -> Signatures:
             name, names = element.findtext("Description", ""), tuple(puids.get(element.get("Id"), ()))
             found[element.get("ContainerType", "")].append(ContainerSignature(name, names, entries))
     except (ValueError, KeyError, BadIdentificationError) as error:
-        raise BadSignatureFileError(path=path, reason=f"{error}"[:200]) from error
+        raise BadSignatureFileError(path=path, reason=_said(error)) from error
     if not all(one.entries for signatures in found.values() for one in signatures) or not any(found.values()):
         raise BadSignatureFileError(path=path, reason="there are no signatures, or some that need nothing")
     return {kind: tuple(signatures) for kind, signatures in found.items()}
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says; what is not ours may quote the whole file, and is cut."""
+    text = str(error)
+    return text if isinstance(text, Phrase) else text[:200]
 
 
 def container_version(content: bytes, path: str) -> str:

@@ -11,6 +11,7 @@ from functools import cache
 
 from preservation.formats.index import Pattern, Position
 from preservation.formats.necessity import necessity
+from storage_backends.errors import Phrase
 
 _TOKEN = re.compile(
     r"\s+|(?P<text>'[^']*')|(?P<hex>[0-9A-Fa-f]{2})|(?P<one>\?\?)|(?P<any>\*)|(?P<punctuation>[(|)])"
@@ -36,20 +37,20 @@ def byte_sequence(element: ET.Element) -> Pattern:
     try:
         return Pattern(position, expression, necessity(position, expression))
     except (re.error, OverflowError, RecursionError) as error:
-        raise BadSequenceError(f"not an expression: {error}") from error
+        raise BadSequenceError(Phrase("not an expression: {reason}", reason=str(error))) from error
 
 
 def _positioned(element: ET.Element) -> tuple[Position, bytes]:
     reference = element.get("Reference", "Variable")
     parts = sorted(element.findall("SubSequence"), key=lambda part: int(part.get("Position", "1")))
     if not parts:
-        raise BadSequenceError("a sequence without parts")
+        raise BadSequenceError(Phrase("a sequence without parts"))
     if reference == "EOFoffset":
         return "EOF", b"(?s)" + b"".join(_sub_sequence(part) + _offset(part) for part in parts) + rb"\Z"
     if reference == "BOFoffset":
         return "BOF", rb"(?s)\A" + b"".join(_offset(part) + _sub_sequence(part) for part in parts)
     if reference != "Variable":
-        raise BadSequenceError(f"unknown reference {reference}")
+        raise BadSequenceError(Phrase("unknown reference {reference}", reference=reference[:80]))
     least = [_gap(part.get("SubSeqMinOffset"), None) if number else b"" for number, part in enumerate(parts)]
     return "VAR", b"(?s)" + b"".join(gap + _sub_sequence(part) for gap, part in zip(least, parts, strict=True))
 
@@ -102,7 +103,7 @@ def expression_of(notation: str) -> bytes:
     while place < len(notation):
         token = _TOKEN.match(notation, place)
         if token is None:
-            raise BadSequenceError(f"unknown notation at {notation[place : place + 20]!r}")
+            raise BadSequenceError(Phrase("unknown notation at {notation!r}", notation=notation[place : place + 20]))
         expression += _token(token)
         place = token.end()
     return bytes(expression)
@@ -137,7 +138,7 @@ def _choice(body: str) -> bytes:
     while body[place:].strip():
         member = _MEMBER.match(body, place)
         if member is None:
-            raise BadSequenceError(f"unknown notation [{body}]")
+            raise BadSequenceError(Phrase("unknown notation [{notation}]", notation=body[:80]))
         place = member.end()
         if member["range"]:
             ranged = True
@@ -149,14 +150,14 @@ def _choice(body: str) -> bytes:
     if negated and len(members) == 1 and width > 1:
         return b"(?:(?!%b).{%d})" % (_escaped(members[0]), width)
     if any(len(member) != 1 for member in members) or (ranged and len(members) != 2):  # noqa: PLR2004  # from, to
-        raise BadSequenceError(f"not a choice of single bytes [{body}]")
+        raise BadSequenceError(Phrase("not a choice of single bytes [{notation}]", notation=body[:80]))
     values = [member[0] for member in members]
     return _one_of(list(range(values[0], values[1] + 1)) if ranged else values, negated)
 
 
 def _one_of(values: list[int], negated: bool) -> bytes:  # noqa: FBT001  # private, and always by position
     if not values:
-        raise BadSequenceError("a choice of nothing")
+        raise BadSequenceError(Phrase("a choice of nothing"))
     return (b"[^" if negated else b"[") + b"".join(rb"\x%02x" % value for value in values) + b"]"
 
 

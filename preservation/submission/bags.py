@@ -234,8 +234,8 @@ def _read_listed(at: _ManifestReading, name: bytes, algorithm: str, *, tag: bool
 
 
 _MARKS = {
-    "md5sum-style": "the manifest has asterisks before its paths, as md5sum writes them",
-    "dot-slash": "the manifest has paths that begin with ./",
+    "md5sum-style": Phrase("the manifest has asterisks before its paths, as md5sum writes them"),
+    "dot-slash": Phrase("the manifest has paths that begin with ./"),
 }
 
 

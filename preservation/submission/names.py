@@ -36,9 +36,9 @@ def check_name(name: bytes, path: bytes) -> str:
 
 
 REMARKS = {
-    "not-utf-8": "the name is not UTF-8; it is kept as its raw bytes",
-    "bidi": "the name holds characters that change the direction of writing; it may look like another name",
-    "twins": "two names differ only by case or by Unicode normalisation; both are kept",
+    "not-utf-8": Phrase("the name is not UTF-8; it is kept as its raw bytes"),
+    "bidi": Phrase("the name holds characters that change the direction of writing; it may look like another name"),
+    "twins": Phrase("two names differ only by case or by Unicode normalisation; both are kept"),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from storage_backends.backend import MARKER_KEY
-from storage_backends.errors import Phrase, StoreRefusesError, StoreUnavailableError
+from storage_backends.errors import Phrase, StoreRefusesError, StoreUnavailableError, marked
 from storage_backends.tape.cartridges import BARCODE, OPEN, Cartridges, CartridgesError, barcode_of
 from storage_backends.tape.directory import Cartridge, Directory, DirectoryError
 from storage_backends.tape.drive import TapeError
@@ -157,7 +157,7 @@ def read_marker(place: str) -> str | None:
     try:
         found = json.loads(text)["store"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise OSError(0, "its marker cannot be understood") from error
+        raise OSError(0, marked("its marker cannot be understood")) from error
     return found if isinstance(found, str) else None
 
 

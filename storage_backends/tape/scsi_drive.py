@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from storage_backends.backend import Reach
-from storage_backends.errors import Phrase
+from storage_backends.errors import Phrase, marked
 from storage_backends.tape import scsi
 from storage_backends.tape.drive import (
     FILEMARK,
@@ -82,7 +82,7 @@ class ScsiDrive:
         self.name = transport.name
         self.capabilities = Capabilities(position=False, locate=False)
         self._transport, self._ejects, self._reach = transport, ejects, reach
-        self._lost = "nothing was asked of it yet"
+        self._lost = marked("nothing was asked of it yet")
         self._at: Counted | None = None
         self._unsynced = False
 
@@ -130,12 +130,12 @@ class ScsiDrive:
             self._unsynced = False
         self._keep(prevent=False)
         self._ask(scsi.UNLOAD if eject else scsi.REWIND, seconds=LONG)
-        self._lost = "the cartridge was given up"
+        self._lost = marked("the cartridge was given up")
 
     def close(self) -> None:
         """Give the connection up; the cartridge stays where it is."""
         self._transport.close()
-        self._lost = "the connection was closed"
+        self._lost = marked("the connection was closed")
 
     def serial(self) -> str:
         """Return the drive's serial number, as it tells it."""
