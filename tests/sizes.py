@@ -23,7 +23,7 @@ LEDGER_CALLS = None if ALL else 6
 CATALOG_STEP = 13 if ALL else 61
 """Each so-and-so-many-th byte of the catalog is changed."""
 
-DAMAGE_STEP = 1 if ALL else 13
+DAMAGE_STEP = 1 if ALL else 31
 """Of the bytes of copies, lengths and places that are damaged one by one, each so-and-so-many-th; no part of a block is
 left out, as this has no factor in common with its size."""
 

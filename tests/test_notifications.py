@@ -5,11 +5,14 @@ import json
 import os
 import re
 import time
+from datetime import timedelta
 
 import pytest
 from cli_support import mocban
+from kept_support import brought_back
 from notify_support import certificate, mail_server, webhook
 from repository_support import audit, flip, made, pack_file, pack_rows, submit_files
+from sizes import ALL
 
 from audits import delivery, notifications
 from audits.coverage import Scope
@@ -28,12 +31,16 @@ from storage_backends.errors import StoreFullError
 LATE = ("verification-late", "verification-overdue")
 
 
-@pytest.fixture
-def place(tmp_path):
-    place = made(tmp_path)
+def beginning(folder):
+    place = made(folder)
     submit_files(place, {"Đơn khiếu nại của ông A.txt": b"1" * 1000}, name="one")
     submit_files(place, {"two.txt": b"2" * 1000}, name="two")
     return place
+
+
+@pytest.fixture
+def place(tmp_path_factory):
+    return brought_back(beginning, tmp_path_factory)
 
 
 @pytest.fixture
@@ -170,9 +177,9 @@ def test_what_is_unresolved_is_told_again_louder_and_ever_more_rarely(place, box
     spoil(place)
     ran(place)
     box.mails.clear()
-    days = []
-    for day in range(1, 60):
-        place.clock.pass_by(days=1)
+    days, begun = [], place.clock.now
+    for day in range(1, 60) if ALL else (1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 23, 24, 25, 47, 48, 49):
+        place.clock.now = begun + timedelta(days=day)
         ran(place)
         if box.mails:
             days.append(day)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cli_support import snapshot
+from kept_support import brought_back
 from ledger_support import append
 from report_support import Page, english, made, vietnamese
 from repository_support import FONDS, audit, configure, pack_rows, submit_files
@@ -31,14 +32,19 @@ HOSTILE = "<script>alert(1)</script>\u202e=cmd()\x1b[31m"
 
 
 @pytest.fixture
-def place(tmp_path):
-    return repository(tmp_path)
+def place(tmp_path_factory):
+    return brought_back(repository, tmp_path_factory)
+
+
+def with_files(folder):
+    place = repository(folder)
+    submit_files(place, FILES)
+    return place
 
 
 @pytest.fixture
-def kept(place):
-    submit_files(place, FILES)
-    return place
+def kept(tmp_path_factory):
+    return brought_back(with_files, tmp_path_factory)
 
 
 def pack_path(place, store="a"):

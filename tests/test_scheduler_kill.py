@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from repository_support import configure, copy_rows, made, submit_files
+from sizes import sampled
 
 from audits.run import COPIES_AT_ONCE
 from preservation.packs import layout
@@ -119,6 +120,7 @@ def test_in_the_middle_of_a_pack_that_takes_minutes_it_ends_within_seconds(folde
     assert all(row.verified for row in copy_rows(place))
 
 
+@sampled(3)
 @pytest.mark.parametrize("delay", [0.0, 0.3, 0.6, 1.2, 2.5])
 def test_told_to_stop_at_any_moment_it_ends_within_seconds(folder, delay):
     place = made(folder)
