@@ -5,6 +5,7 @@ import json
 import os
 
 import pytest
+from kept_support import brought_back
 from repository_support import (
     Place,
     audit,
@@ -30,8 +31,12 @@ TIMES = ("verified", "seen_good", "checked", "reach", "state", "generation")
 
 
 @pytest.fixture
-def place(tmp_path):
-    place = made(tmp_path)
+def place(tmp_path_factory):
+    return brought_back(beginning, tmp_path_factory)
+
+
+def beginning(folder):
+    place = made(folder)
     submit_files(place, {b"a/one.txt": b"one", b"b.txt": b"two" * 1000}, name="first")
     submit_files(place, {b"c.txt": b"three"}, name="second")
     return place

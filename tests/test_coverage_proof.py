@@ -4,6 +4,7 @@ import json
 from hashlib import sha256
 
 import pytest
+from kept_support import brought_back
 from repository_support import FONDS, audit, flip, made, pack_file, pack_rows, store_rows, submit_files
 
 from audits import run as audit_run
@@ -19,8 +20,12 @@ PREFIX = "tag:mocban,2026:"
 
 
 @pytest.fixture
-def place(tmp_path):
-    place = made(tmp_path)
+def place(tmp_path_factory):
+    return brought_back(beginning, tmp_path_factory)
+
+
+def beginning(folder):
+    place = made(folder)
     for number in range(4):
         submit_files(place, {b"%d" % number: b"%d" % number * 50}, name=f"s{number}")
     return place

@@ -3,6 +3,7 @@
 import pytest
 from cli_support import mocban
 from damage_support import members_of
+from kept_support import brought_back
 from repository_support import (
     FONDS,
     audit,
@@ -33,8 +34,12 @@ from preservation.packs.members import Kind
 
 
 @pytest.fixture
-def place(tmp_path):
-    place = made(tmp_path)
+def place(tmp_path_factory):
+    return brought_back(beginning, tmp_path_factory)
+
+
+def beginning(folder):
+    place = made(folder)
     for number in range(3):
         submit_files(place, {f"{number}.txt": b"%d" % number * 1000}, name=f"submission {number}")
     return place

@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from cli_support import mocban, snapshot
+from kept_support import brought_back
 from repository_support import audit, configure, flip, made, pack_file, pack_rows, submit_files
 
 from audits import metrics
@@ -30,12 +31,16 @@ SAMPLE = re.compile(
 """A line of the exposition format 0.0.4 without a time."""
 
 
-@pytest.fixture
-def place(tmp_path):
-    place = made(tmp_path)
+def beginning(folder):
+    place = made(folder)
     submit_files(place, {"a.txt": b"1" * 1000, "b.txt": b"2"}, name="one")
     submit_files(place, {"c.txt": b"3" * 1000}, name="two")
     return place
+
+
+@pytest.fixture
+def place(tmp_path_factory):
+    return brought_back(beginning, tmp_path_factory)
 
 
 def parsed(page):

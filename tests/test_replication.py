@@ -3,6 +3,7 @@
 from random import Random
 
 import pytest
+from kept_support import brought_back
 from repository_support import (
     Place,
     audit,
@@ -31,8 +32,8 @@ FILES = {b"a/one.txt": b"one", "b/Quyết định.txt".encode(): b"two" * 9000, 
 
 
 @pytest.fixture
-def place(tmp_path):
-    return made(tmp_path)
+def place(tmp_path_factory):
+    return brought_back(made, tmp_path_factory)
 
 
 def packs_on(place, name):
