@@ -6,6 +6,7 @@ import unicodedata
 
 import pytest
 from backend_faulty import Fault, FaultyBackend
+from kept_support import brought_back
 from repository_support import (
     FONDS,
     TITLE,
@@ -42,8 +43,8 @@ FILES = {"Quyết định/01.pdf": b"%PDF-1.4 one", "Quyết định/02.pdf": b"
 
 
 @pytest.fixture
-def place(tmp_path):
-    return made(tmp_path / "p")
+def place(tmp_path_factory):
+    return brought_back(made, tmp_path_factory)
 
 
 def raw(files):

@@ -7,6 +7,7 @@ import time
 import pytest
 from backend_faulty import Fault, FaultyBackend
 from damage_support import members_of, pack_of
+from kept_support import brought_back
 from repository_support import (
     FONDS,
     audit,
@@ -40,8 +41,12 @@ _random = random.Random(11)
 
 
 @pytest.fixture
-def place(tmp_path):
-    place = made(tmp_path)
+def place(tmp_path_factory):
+    return brought_back(beginning, tmp_path_factory)
+
+
+def beginning(folder):
+    place = made(folder)
     submit_files(place, {"một": b"the first words " * 40, "hai": b"other words " * 40})
     return place
 

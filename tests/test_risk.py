@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from kept_support import brought_back
 from repository_support import made, submit_files, tree
 
 from preservation.catalog import rows
@@ -272,8 +273,8 @@ def test_a_table_lies_on_every_store_and_the_same_again_is_no_event(tmp_path):
 
 
 @pytest.fixture
-def place(tmp_path):
-    return made(tmp_path)
+def place(tmp_path_factory):
+    return brought_back(made, tmp_path_factory)
 
 
 def decided(place, held, state="accepted", reason="software-at-hand", note=""):

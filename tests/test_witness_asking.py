@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import pytest
 from cli_support import archive, mocban
+from kept_support import brought_back
 from loopback_support import server, set_key
 from repository_support import audit, flip, made, submit_files
 from witness_support import NAME, Log, served, witness
@@ -35,8 +36,12 @@ from preservation.witnessing import (
 
 
 @pytest.fixture
-def place(tmp_path):
-    place = made(tmp_path)
+def place(tmp_path_factory):
+    return brought_back(beginning, tmp_path_factory)
+
+
+def beginning(folder):
+    place = made(folder)
     submit_files(place, {b"a.txt": b"one"})
     return place
 
