@@ -412,8 +412,8 @@ def _answering(answer: _Answer) -> "type[BaseHTTPRequestHandler]":
             try:
                 page = answer.page()
             except Exception as error:  # noqa: BLE001 - whatever it is, the listener goes on and says so
-                reason = f"the metrics could not be computed: {type(error).__name__}\n"
-                self._reply(503, "text/plain; charset=utf-8", reason.encode())
+                text = f"the metrics could not be computed: {type(error).__name__}\n"
+                self._reply(503, "text/plain; charset=utf-8", text.encode())
                 return
             self._reply(200, CONTENT_TYPE, page)
 

@@ -145,7 +145,11 @@ def _replace(repository: Repository, pack: PackRow, bad: Bad, pieces: Iterator[b
     if isinstance(backend, Drafting):
         item, reach, kind, place = _put_beside(repository, pack, bad, pieces)
     elif isinstance(backend, Rewriting):
-        (item, reach), kind, place = rewritten(backend, key, fixity, pieces), str(bad.verdict), ""
+        (item, reach), kind, place = (
+            rewritten(backend, key, fixity, pieces),
+            Phrase("{reason}", reason=str(bad.verdict)),
+            "",
+        )
     else:
         raise NotRepairableError(
             pack=pack.pack, reason=Phrase("{store} cannot write beside what is there", store=bad.store.name)
@@ -176,11 +180,13 @@ def _put_beside(
     assert isinstance(backend, Drafting)
     draft = backend.create()
     try:
-        kind = str(bad.verdict)
+        kind: str = Phrase("{reason}", reason=str(bad.verdict))
         if bad.verdict is Verdict.DAMAGED:
             wrong, first = _written(backend, draft, key, pieces)
             other = _pack_under(repository, backend, key) if first < TAR_BLOCK else ""
-            kind = f"the bytes of pack {other}" if other else f"{wrong} at {first}"
+            kind = Phrase("{reason} at {first}", reason=wrong, first=first)
+            if other:
+                kind = Phrase("the bytes of pack {pack}", pack=other)
         else:
             for piece in pieces:
                 draft.write(piece)

@@ -34,7 +34,9 @@ DAMAGES = {
     "unreadable": marked("unreadable"),
     "none": marked("nothing"),
 }
-"""The kinds of damage that a repair records."""
+"""The kinds of damage that a repair records, with the place."""
+
+OTHER_PACK = "the bytes of pack "
 
 SHADES: Sequence[tuple[Shade, str]] = (
     (charts.BAD, "damaged"),
@@ -166,13 +168,24 @@ def _repairs(report: Report, language: Language) -> Iterator[Markup]:
     body = [
         [
             stamp(language.iso_moment(one.time)),
-            say(DAMAGES.get(one.detail, "")) or one.detail,
+            damage_told(one.detail, language),
             name(report.store_name(one.store)),
             code(one.pack[:16] + "…"),
         ]
         for one in history.repairs
     ]
     yield table(head, body, caption=_caption(marked("Repairs"), len(body), history.repair_count, language))
+
+
+def damage_told(recorded: str, language: Language) -> str:
+    """Return what a repair recorded as damage; what is not among the kinds that there are stands as it is."""
+    pack = recorded.removeprefix(OTHER_PACK)
+    if pack != recorded:
+        return language.say(marked("the bytes of pack {pack}"), pack=pack)
+    kind, _, first = recorded.partition(" at ")
+    if kind in DAMAGES and first:
+        return language.say(marked("{reason} at {first}"), reason=DAMAGES[kind], first=first)
+    return language.say(VERDICTS[recorded]) if recorded in VERDICTS else recorded
 
 
 def _caption(title: str, shown: int, count: int, language: Language) -> str:
