@@ -166,8 +166,10 @@ def test_a_worker_that_is_stopped_counts_as_late():
 def test_work_is_shared_by_several_workers_when_there_is_enough_of_it():
     with WorkerPool(workers=2) as pool:
         assert pool.pids() == ()
-        futures = [pool.submit(sample(f"{number}.pdf")) for number in range(1500)]
-        assert len(pool.pids()) <= 2
+        assert pool.submit(sample()).result().status == "identified"
+        assert len(pool.pids()) == 1
+        document = docx()
+        futures = [pool.submit(sample(f"{number}.docx", document)) for number in range(4000)]
         assert all(future.result().status == "identified" for future in futures)
         everyone = pool.pids()
         assert len(everyone) == 2

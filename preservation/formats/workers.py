@@ -36,8 +36,11 @@ _WORTH_ASKING_FILES = 64
 _LINGER = 0.01
 """Seconds for which a thread waits for more than the first file."""
 
-_WORTH_A_WORKER_FILES = 256
-_WORTH_A_WORKER_BYTES = 8 << 20
+_WORTH_A_WORKER = 400.0
+"""Milliseconds of work that must wait before another worker is worth its start, which costs as much."""
+
+_LONG_WAIT = 0.5
+"""Seconds after which whoever waits for room has one more worker started."""
 _MOST_CRASHES = 2
 _MOST_FAILED_STARTS = 3
 
@@ -91,6 +94,8 @@ class WorkerPool:
         self._files = 0
         self._threads: list[threading.Thread] = []
         self._workers: set[WorkerProcess] = set()
+        self._answered = 0
+        self._milliseconds = 0.0
         self._failed_starts = 0
         self._absence = words.TOOL_ABSENT
         self._closed = False
@@ -100,7 +105,9 @@ class WorkerPool:
         order = _Order(sample, sum(map(len, sample.pieces())))
         order.future.set_running_or_notify_cancel()
         with self._room:
-            self._room.wait_for(lambda: self._closed or self._has_room(order.weight))
+            if not self._room.wait_for(lambda: self._closed or self._has_room(order.weight), timeout=_LONG_WAIT):
+                self._hire(needed=True)
+                self._room.wait_for(lambda: self._closed or self._has_room(order.weight))
             self._bytes += order.weight
             self._files += 1
             self._queue.append(order)
@@ -115,9 +122,13 @@ class WorkerPool:
     def _has_room(self, weight: int) -> bool:
         return self._files == 0 or (self._files < IN_FLIGHT_FILES and self._bytes + weight <= IN_FLIGHT_BYTES)
 
-    def _hire(self) -> None:
-        """One worker for the first file, the next ones only for more work than their start costs."""
-        much = len(self._queue) >= _WORTH_A_WORKER_FILES or self._bytes >= _WORTH_A_WORKER_BYTES
+    def _hire(self, *, needed: bool = False) -> None:
+        """One worker for the first file, the next ones only for more work than their start costs.
+
+        How much work waits is judged by the answers so far; until there is one, the first worker may only be starting.
+        """
+        waits = len(self._queue) * self._milliseconds > _WORTH_A_WORKER * self._answered
+        much = self._answered > 0 and (needed or waits)
         if self._closed or len(self._threads) >= (self._most_workers if much else 1):
             return
         thread = threading.Thread(target=self._serve, name="format identification", daemon=True)
@@ -190,6 +201,10 @@ class WorkerPool:
         with self._change:
             self._bytes -= sum(order.weight for order, _ in answered)
             self._files -= len(answered)
+            self._answered += len(answered)
+            self._milliseconds += sum(answer.milliseconds for _, answer in answered)
+            if self._queue:
+                self._hire()
             self._room.notify_all()
         for order, answer in answered:
             order.future.set_result(answer)
