@@ -9,10 +9,11 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from preservation.ledger.events import time_text
 from preservation.repository import Repository
-from storage_backends.errors import MocbanError
+from storage_backends.errors import MocbanError, from_kept, kept
 
 FILE = "service.json"
 LIMIT = 1 << 20
@@ -28,6 +29,9 @@ STOPPED_AFTER_ONCE = timedelta(hours=36)
 
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 300.0, 6 * 3_600.0
 """Seconds after which work that failed is tried again; each further failure doubles them."""
+
+LONGEST_REASON = 500
+"""Characters of the reason of a failure that are kept."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -71,7 +75,7 @@ class Heartbeat:
             since=before.since if before is not None else time_text(now),
             again=time_text(now + timedelta(seconds=wait)),
             error=type(error).__name__,
-            reason=str(error)[:500],
+            reason=_short(str(error)),
         )
 
     def succeeded(self, name: str, now: datetime) -> None:
@@ -106,17 +110,30 @@ class Heartbeat:
         return round_ if round_ > STUCK_AFTER else None
 
 
+def _short(reason: str) -> str:
+    """Return a reason that is not too long to be kept; a longer one is cut, and English from then on."""
+    return reason if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON]
+
+
+def _failure(*, said: object = None, **values: Any) -> Failure:
+    """Return a failure as it was kept; ``said`` is its reason as a phrase, for whoever reads it in another language."""
+    found = Failure(**values)
+    if said is not None and (reason := from_kept(said)) == found.reason:
+        found.reason = reason
+    return found
+
+
 def read_heartbeat(repository: Repository) -> Heartbeat:
     """Return the last heartbeat; an empty one if there is none or it cannot be understood."""
     try:
         with open(os.path.join(repository.staging, FILE), "rb") as file:
             values = json.loads(file.read(LIMIT))
-        failures = {name: Failure(**one) for name, one in values.pop("failures").items()}
+        failures = {name: _failure(**one) for name, one in values.pop("failures").items()}
         found = Heartbeat(**values, failures=failures)
         for time in (found.alive, found.round, *found.done.values(), *(one.again for one in failures.values())):
             if time:
                 datetime.fromisoformat(time)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return Heartbeat()
     return found
 
@@ -127,7 +144,10 @@ def write_heartbeat(staging: str, heartbeat: Heartbeat) -> None:
     with suppress(OSError):
         try:
             with open(path + ".new", "w", encoding="utf-8") as file:
-                json.dump(asdict(heartbeat), file)
+                values = asdict(heartbeat)
+                for name, failure in heartbeat.failures.items():
+                    values["failures"][name]["said"] = kept(failure.reason)
+                json.dump(values, file)
             os.rename(path + ".new", path)
         except OSError:
             os.unlink(path + ".new")

@@ -26,7 +26,7 @@ from preservation.repair import sidecar
 from preservation.repository import Repository
 from preservation.sidecars import index_name
 from preservation.stores import all_open, attached
-from storage_backends.errors import Phrase
+from storage_backends.errors import Phrase, joined, marked
 
 EVERY = timedelta(days=1)
 """How old the last inventory in the ledger may become."""
@@ -76,11 +76,18 @@ class Differences:
     def findings(self) -> list[Finding]:
         """Return a finding for each row that is named, and one for those that are not."""
         found = [
-            Finding(Code.CATALOG_DIFFERS, pack=_pack(key), detail=f"{how} {_shown(key)}") for how, key in self.named
+            Finding(Code.CATALOG_DIFFERS, pack=_pack(key), detail=Phrase("{reason} {row}", reason=how, row=_shown(key)))
+            for how, key in self.named
         ]
         rest = self.counts - Counter((how, _kind(key)) for how, key in self.named)
         if rest:
-            more = ", ".join(f"{how} {kind} {count}" for (how, kind), count in sorted(rest.items()))
+            more = joined(
+                (
+                    Phrase("{reason} {kind} {count}", reason=how, kind=kind, count=count)
+                    for (how, kind), count in sorted(rest.items())
+                ),
+                ", ",
+            )
             found.append(Finding(Code.CATALOG_DIFFERS, detail=Phrase("more: {more}", more=more)))
         return found
 
@@ -394,7 +401,7 @@ def _merged(
 
 
 def _how(value: bytes | None, right: bytes | None) -> str:
-    return "missing" if value is None else "added" if right is None else "altered"
+    return marked("missing") if value is None else marked("added") if right is None else marked("altered")
 
 
 def _kind(key: bytes) -> str:

@@ -44,6 +44,35 @@ def _said_again(template: str, evidence: dict[str, object]) -> Phrase:
     return Phrase(template, **evidence)
 
 
+def kept(text: str) -> object:
+    """Return what JSON keeps of a text so that ``from_kept`` gives it back: a phrase with its template and evidence."""
+    if not isinstance(text, Phrase):
+        return text
+    evidence = {
+        name: value if value is None or isinstance(value, (bool, int, float)) else kept(_text(value))
+        for name, value in text.evidence.items()
+    }
+    return {"template": text.template, "evidence": evidence}
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def from_kept(value: object) -> str:
+    """Return the text that ``kept`` was given.
+
+    Raises:
+        ValueError, TypeError, LookupError, AttributeError: It never was.
+    """
+    if not isinstance(value, dict):
+        return str(value)
+    evidence = {
+        name: from_kept(one) if isinstance(one, (dict, str)) else one for name, one in value["evidence"].items()
+    }
+    return Phrase(value["template"], **evidence)
+
+
 def joined(parts: Iterable[str], between: str = "; ") -> Phrase:
     """Return ``parts``, which may be phrases or reasons that stand for themselves, as one phrase."""
     reasons = {f"{REASON}_{number}": part for number, part in enumerate(parts)}

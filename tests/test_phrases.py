@@ -6,18 +6,29 @@ import json
 import pickle
 import re
 import string
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 import pytest
+from repository_support import made
 
 from audits.findings import Code, Finding
+from audits.heartbeat import FILE, Heartbeat, read_heartbeat, write_heartbeat
 from audits.reports.language import Language
 from audits.reports.section_history import damage_told
 from commands import wording
 from preservation.ledger.canonical import canonical
 from storage_backends.disk_errors import read_failure
-from storage_backends.errors import MocbanError, Phrase, ReadFailureError, StoreUnavailableError, joined
+from storage_backends.errors import (
+    MocbanError,
+    Phrase,
+    ReadFailureError,
+    StoreUnavailableError,
+    from_kept,
+    joined,
+    kept,
+)
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("audits", "commands", "preservation", "storage_backends")
@@ -56,6 +67,31 @@ def test_a_phrase_that_is_copied_or_sent_is_still_one(again):
 def test_what_is_cut_out_of_a_phrase_is_an_ordinary_text():
     phrase = Phrase("element {destination} is full", destination=3)
     assert [type(one) for one in (phrase[:4], phrase + ".", f"{phrase}.", phrase.strip())] == [str] * 4
+
+
+def test_a_phrase_can_be_kept_as_json_and_told_later(vietnamese):
+    error = StoreUnavailableError(place="/b", reason=str(ReadFailureError(place="/a", key="k", reason="it is torn")))
+    again = from_kept(json.loads(json.dumps(kept(str(error)))))
+    assert again == str(error)
+    assert wording.told(again) == wording.told(error) != str(error)
+    assert from_kept(kept("an ordinary text")) == "an ordinary text"
+
+
+def test_why_the_service_failed_is_told_in_the_language_of_whoever_asks(vietnamese, tmp_path):
+    heartbeat = Heartbeat()
+    heartbeat.failed("audit", StoreUnavailableError(place="/b", reason="not open"), datetime(2026, 1, 1, tzinfo=UTC))
+    repository = made(tmp_path / "kept").open()
+    write_heartbeat(repository.staging, heartbeat)
+    found = read_heartbeat(repository).failures["audit"]
+    assert found.reason == "/b: the store is not available (not open); nothing can be said about its items"
+    assert wording.told(found.reason).startswith("/b: nơi lưu không sẵn sàng")
+    file = Path(repository.staging) / FILE
+    values = json.loads(file.read_text())
+    del values["failures"]["audit"]["said"]  # as an older program wrote it
+    file.write_text(json.dumps(values))
+    older = read_heartbeat(repository).failures["audit"]
+    assert older == found
+    assert wording.told(older.reason) == found.reason
 
 
 def test_what_an_error_says_is_a_phrase_and_stays_one_in_another_error(vietnamese):

@@ -61,23 +61,72 @@ OF_CLICK: tuple[str | tuple[str, str], ...] = (
 """What click says of its own."""
 
 OF_SYSTEM = (
+    "Address already in use",
+    "Broken pipe",
+    "Cannot allocate memory",
+    "Cannot assign requested address",
+    "Connection refused",
+    "Connection reset by peer",
+    "Connection timed out",
+    "Device or resource busy",
     "Directory not empty",
+    "Disk quota exceeded",
     "File exists",
     "File name too long",
+    "File too large",
+    "Host is down",
+    "Inappropriate ioctl for device",
     "Input/output error",
+    "Invalid argument",
+    "Invalid cross-device link",
     "Is a directory",
+    "Name or service not known",
+    "Network is unreachable",
+    "No medium found",
+    "No route to host",
     "No space left on device",
+    "No such device",
+    "No such device or address",
     "No such file or directory",
     "Not a directory",
     "Operation not permitted",
+    "Operation not supported",
     "Permission denied",
     "Read-only file system",
+    "Remote I/O error",
+    "Resource temporarily unavailable",
+    "Stale file handle",
+    "Structure needs cleaning",
+    "Temporary failure in name resolution",
+    "Text file busy",
+    "Too many levels of symbolic links",
     "Too many open files",
+    "Transport endpoint is not connected",
 )
 """What the operating system says, as the reason of an error (strerror of the C locale)."""
 
-OTHERS = ("device", "file system")
-"""Words that come as evidence and are not literals of an error."""
+OF_SCSI = (
+    "aborted",
+    "blank check",
+    "completed",
+    "copy aborted",
+    "data protect",
+    "hardware error",
+    "illegal request",
+    "medium error",
+    "miscompare",
+    "no sense",
+    "not ready",
+    "recovered",
+    "reserved",
+    "unit attention",
+    "vendor specific",
+    "volume overflow",
+)
+"""What drives say, by the names of sense keys."""
+
+OF_CARTRIDGES = ("asked", "duplicate", "given-up", "lost", "no-label", "wrong-label")
+"""Codes of cartridges, as the reason of a finding."""
 
 
 def texts(source: str) -> Iterator[tuple[str | tuple[str, str], int]]:
@@ -118,7 +167,7 @@ def template() -> Catalog:
             name = path.relative_to(ROOT).as_posix()
             for text, _line in texts(path.read_text(encoding="utf-8")):
                 found.add(text, locations=[(name, 0)], flags=["python-brace-format"] if "{" in str(text) else [])
-    for text in (*OF_CLICK, *OF_SYSTEM, *OTHERS):
+    for text in (*OF_CLICK, *OF_SYSTEM, *OF_SCSI, *OF_CARTRIDGES):
         found.add(text, flags=["python-brace-format"] if "{" in str(text) else [])
     return found
 
