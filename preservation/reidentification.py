@@ -179,7 +179,8 @@ def reidentify(
 def _opened(repository: Repository, target: Target, *, again: bool) -> tuple[ReidentificationRow, bool]:
     """Return the run that goes on, or the one that is done, or a new one; runs with other signatures end.
 
-    Beside it, whether these signatures were gone through with before: then it is to look at all files.
+    Beside it, whether it is to look at all files: if that is asked for (``again``, also of a run that goes on), or if
+    these signatures were gone through with before.
     """
     with repository.deciding() as (view, append):
         known = list(rows.every(view, ReidentificationRow))
@@ -197,7 +198,7 @@ def _opened(repository: Repository, target: Target, *, again: bool) -> tuple[Rei
     with repository.reading() as view:
         row = rows.one(view, ReidentificationRow, run)
     assert row is not None
-    return row, any(one.bundle == target.bundle and one.closed and one.run != run for one in known)
+    return row, again or any(one.bundle == target.bundle and one.closed and one.run != run for one in known)
 
 
 def _closed(repository: Repository, run: str) -> None:

@@ -176,6 +176,14 @@ def test_a_run_of_little_time_at_once_comes_to_its_end(place):
     assert (6, 4, 1) == (runs[-1].looked, runs[-1].moved, runs[-1].failed)
 
 
+def test_asked_to_look_again_it_looks_at_everything_the_first_time_too(place):
+    submit_files(place, {"a.bin": b"OLD one"}, identifier=Knowing("signatures 2", NEW))
+    assert 0 == again(place).looked
+    submit_files(place, {"b.bin": b"SAME"}, "other", identifier=Knowing("signatures 3", NEW))
+    target = Target("c" * 64, "signatures 3")
+    assert 2 == again(place, identifier=Knowing("signatures 3", NEW), target=target, again=True).looked
+
+
 def test_what_was_taken_in_with_the_new_signatures_is_not_looked_at(place):
     first(place, {"a.bin": b"OLD one"})
     submit_files(place, {"c.bin": b"LARGE thing"}, name="late", identifier=Knowing("signatures 2", NEW))
