@@ -367,11 +367,9 @@ class Configuration:
 
 
 def _unknown(key: str, name: str) -> Phrase:
-    return (
-        Phrase("unknown key {key!r} in [{name}]", key=key, name=name)
-        if name
-        else Phrase("unknown key {key!r}", key=key)
-    )
+    if not name:
+        return Phrase("unknown key {key!r}", key=key)
+    return Phrase("unknown key {key!r} in [{name}]", key=key, name=name)
 
 
 def _section(kind: type[Any], values: object, name: str, place: str) -> Any:
@@ -395,9 +393,8 @@ def _section(kind: type[Any], values: object, name: str, place: str) -> Any:
     if kind is Policy and values.get("copies", 1) < 1:
         raise ConfigurationError(place=place, reason="'copies' must be at least 1")
     if kind is TapePolicy and values.get("warn_days", WARNED_BEFORE) < WARNED_BEFORE:
-        raise ConfigurationError(
-            place=place, reason=Phrase("'warn_days' must be at least {days} in [tape]", days=WARNED_BEFORE)
-        )
+        reason = Phrase("'warn_days' must be at least {days} in [tape]", days=WARNED_BEFORE)
+        raise ConfigurationError(place=place, reason=reason)
     if kind in {TapePolicy, MediumPolicy} and values.get("life_years", 1) < 1:
         raise ConfigurationError(place=place, reason=Phrase("'life_years' must be at least 1 in [{name}]", name=name))
     if "window" in known:
@@ -409,9 +406,8 @@ def _value(wanted: Any, value: Any, key: str, place: str) -> Any:
     """Return a value of a type that TOML and we have in common."""
     wanted = {int | None: int, str | None: str}.get(wanted, wanted)
     if wanted in {int, bool, str} and type(value) is not wanted:
-        raise ConfigurationError(
-            place=place, reason=Phrase("{key!r} is not of type {kind}", key=key, kind=wanted.__name__)
-        )
+        reason = Phrase("{key!r} is not of type {kind}", key=key, kind=wanted.__name__)
+        raise ConfigurationError(place=place, reason=reason)
     if wanted is int and value < 0:
         raise ConfigurationError(place=place, reason=Phrase("{key!r} is negative", key=key))
     if wanted == tuple[str, ...]:
@@ -426,9 +422,8 @@ def _each(kind: type[Any], values: object, name: str, place: str) -> dict[str, A
     if not isinstance(values, dict):
         raise ConfigurationError(place=place, reason=Phrase("[{name}] is not a table", name=name))
     if kind is GradeAuditPolicy and (wrong := values.keys() - set(GRADES[:-1])):
-        raise ConfigurationError(
-            place=place, reason=Phrase("unknown grade {grade!r} in [{name}]", grade=min(wrong), name=name)
-        )
+        reason = Phrase("unknown grade {grade!r} in [{name}]", grade=min(wrong), name=name)
+        raise ConfigurationError(place=place, reason=reason)
     return {key: _section(kind, value, f"{name}.{key}", place) for key, value in values.items()}
 
 
