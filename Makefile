@@ -26,7 +26,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 	--no-emit-find-links --no-emit-trusted-host
 
 .PHONY: help setup demo test check format lint types imports house bench bench-ledger bench-tape bench-formats test-damage test-crash test-tamper \
-	test-corpora test-slow test-pathways test-tape-vm changelog lock clean
+	test-corpora test-slow test-pathways test-tape-vm changelog lock signatures clean
 
 help: ## list these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -112,6 +112,10 @@ lock: $(READY) ## pin every package anew, at today's versions
 	$(COMPILE) --upgrade --extra dev --output-file requirements.lock pyproject.toml
 	printf 'setuptools\nsetuptools-scm\nwheel\n' | \
 		$(COMPILE) --upgrade --constraint requirements.lock --output-file requirements-build.lock -
+
+signatures: $(READY) ## pack the signatures that are shipped with FIDO anew, after a change of FIDO or of the converter
+	$(BIN)/python -c 'import zlib; from preservation.formats.engine import READY, shipped_bundle; \
+		open(READY, "wb").write(zlib.compress(shipped_bundle().to_bytes(), 9))'
 
 clean: ## remove what this Makefile and the tools made, but not .venv
 	rm -rf build dist demo-repository *.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import zlib
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,15 @@ from preservation.fixity import blake3_hex
 from preservation.formats.bundles import BadBundleError, SignatureBundle, bundle_id, bundle_of_files, input_of
 from preservation.formats.difference import difference
 from preservation.formats.droid import BadSignatureFileError, document_for_fido
-from preservation.formats.engine import build_engine, formats_of, identify, native_match, real_fido, shipped_id
+from preservation.formats.engine import (
+    build_engine,
+    formats_of,
+    identify,
+    native_match,
+    ready_bundle,
+    real_fido,
+    shipped_id,
+)
 from preservation.formats.identification import ENDS, Sample
 from preservation.formats.index import match_signatures
 from preservation.formats.judging import Judgement, NoSuiteError, judge, suite_files
@@ -79,6 +88,24 @@ def test_the_shipped_bundle_has_everything_of_fido_and_its_name_is_known_without
     assert bundle.id == shipped_id()
     assert (len(bundle.formats), bundle.tool) == (2257, "fido 1.6.1")
     assert {one.role for one in bundle.inputs} == {"formats", "extensions", "containers"}
+
+
+def test_the_bundle_that_was_built_beforehand_is_the_one_that_would_be_built_now():
+    assert ready_bundle() == shared_bundle().to_bytes()
+
+
+@pytest.mark.parametrize("said", [b'"id":"', b'"tool":"fido '])
+def test_a_bundle_that_was_built_beforehand_for_another_fido_is_not_used(tmp_path, said):
+    place = tmp_path / "other"
+    place.write_bytes(zlib.compress(ready_bundle().replace(said, said + b"x")))
+    assert ready_bundle(str(place)) == b""
+
+
+def test_a_bundle_built_beforehand_that_is_damaged_or_absent_is_not_used(tmp_path):
+    place = tmp_path / "other"
+    assert ready_bundle(str(place)) == b""
+    place.write_bytes(zlib.compress(ready_bundle())[:-100])
+    assert ready_bundle(str(place)) == b""
 
 
 def test_a_bundle_is_the_same_after_it_was_kept():

@@ -10,6 +10,7 @@ from formats_support import PDF, corpora, files_of, mutants, png, shared_engine
 from preservation.formats.engine import identify, native_match, real_fido, tool_name
 from preservation.formats.identification import ENDS, Sample
 from preservation.formats.index import match_extension, match_signatures
+from preservation.formats.leads import Lead, lead
 from preservation.formats.necessity import Containing, Keyed, necessity
 
 
@@ -38,7 +39,9 @@ def test_the_names_of_tool_and_signatures_are_those_of_what_is_installed(engine,
 def test_each_signature_of_fido_can_be_compiled_and_stands_behind_a_gate_or_is_always_tried(engine):
     index = engine.index
     gated = {number for _, _, keys in index.windows for behind in keys.values() for number in behind}
-    gated |= {number for *_, behind in (*index.start_literals, *index.end_literals) for number in behind}
+    regions = (*index.start_literals, *index.end_literals)
+    gated |= {number for region in regions for _, behind in region.literals for number in behind}
+    gated |= {number for _, behind in index.leads for number in behind}
     assert gated | set(index.always) | set(index.if_empty) == set(range(len(index.checks)))
     assert len(index.always) < 20
     for check in index.checks[::50]:
@@ -200,6 +203,41 @@ def test_conditions_hold_wherever_an_expression_matches():
             near = re.compile(expression).search(content, first)
             assert bool(near) == bool(re.search(expression, content)), (expression, content, need)
     assert matched > 200
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        (rb"(?s)\A.{0,4096}\\(?:usepackage|begin)", [Lead(0, 4096, 4107, rb"(?s)\\(?:usepackage|begin)")]),
+        (rb"(?s)\A.{1,5}\{.*x", [Lead(1, 5, 6, rb"(?s)[\x7b]")]),
+        (rb"(?s)\A.{0,5}(?=ab)a", [Lead(0, 5, 6, rb"(?s)[\x61]")]),
+        (rb"(?s)\A.{0,5}a|b", []),
+        (rb"(?s)\A.{0,5}a|\A.{0,5}b", []),
+        (rb"(?s)\A.{0,5}.*x", []),
+        (rb"(?s)\Aab", []),
+    ],
+)
+def test_a_lead_is_what_follows_a_gap_or_its_first_bytes(expression, found):
+    assert list(lead(expression)) == found
+
+
+def test_a_lead_is_there_wherever_its_expression_matches(engine):
+    chance = random.Random(11)
+    alike = fitting = 0
+    expressions = {p.expression for check in engine.index.checks for p in check.patterns if p.position == "BOF"}
+    for expression in sorted(expressions | {rb"(?s)\A.{2,9}(?:ab|b.{0,3}c)d{1,2}", rb"(?s)\A.{0,6}\x61[bc].*d"}):
+        for one in lead(expression):
+            pieces = [b"ab", b"bc", b"d", b"", b"#", b"@", b"{", b"}", b"\\", b"begin{", b"PM3", b"\n1 2", b"0.1"]
+            for _ in range(300):
+                content = b"".join(chance.choice(pieces) for _ in range(chance.randrange(12)))
+                matches = re.match(expression, content) is not None
+                sought = re.compile(one.expression).search(content, one.first, one.end)
+                leads = sought is not None and sought.start() <= one.last
+                assert leads or not matches, (expression, content)
+                fitting += matches
+                alike += matches == leads
+    assert fitting > 100
+    assert alike > fitting
 
 
 def _holds(condition, content):

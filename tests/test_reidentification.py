@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from datetime import timedelta
 
 import pytest
+from kept_support import brought_back
 from repository_support import audit, catalog_rows, made, manifest_of, open_findings, rebuilt_rows, submit_files, tree
 
 from preservation import parts, reidentification
@@ -98,8 +99,8 @@ EXPECTED = {
 
 
 @pytest.fixture
-def place(tmp_path):
-    return made(tmp_path)
+def place(tmp_path_factory):
+    return brought_back(made, tmp_path_factory)
 
 
 def test_exactly_what_the_new_signatures_say_otherwise_changes_and_history_is_kept(place):
@@ -308,7 +309,7 @@ def test_losing_the_server_loses_nothing(place, tmp_path):
     package = first(place).package
     again(place)
     shutil.rmtree(place.path)
-    rebuild_from(place.url("a"), place.path, place.world, kit=str(tmp_path / "repo-recovery-kit"))
+    rebuild_from(place.url("a"), place.path, place.world, kit=str(place.folder / "repo-recovery-kit"))
     assert EXPECTED == short(place, package)
 
 

@@ -8,6 +8,7 @@ import importlib.metadata
 import importlib.util
 import os
 import warnings
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -36,6 +37,7 @@ from preservation.formats.text import text_of
 FORMAT_FILES = ("formats-v109.xml", "format_extensions.xml")
 CONTAINER_FILE = "container-signature-20200121.xml"
 PLAIN_TEXT = "x-fmt/111"
+READY = os.path.join(os.path.dirname(__file__), "shipped.json.z")
 PRONOM, CONTAINERS = "v109", "20200121"
 """What the files are that are shipped with FIDO 1.6.1."""
 
@@ -115,6 +117,20 @@ def shipped_bundle() -> SignatureBundle:
         container_signatures=container_signatures(files["containers"], CONTAINER_FILE),
         container_priorities={puid: beats for puid, beats in more.items() if beats},
     )
+
+
+def ready_bundle(place: str = READY) -> bytes:
+    """The bundle of what is shipped with FIDO as it was built beforehand; it is kept beside this module.
+
+    Nothing is returned if it was built of other files, by another converter or for another FIDO than there is now.
+    """
+    try:
+        with open(place, "rb") as file:
+            content = zlib.decompress(file.read())
+    except (OSError, zlib.error):
+        return b""
+    said = (f'"id":"{shipped_id()}"', f'"tool":"{tool_name()}"')
+    return content if all(text.encode() in content for text in said) else b""
 
 
 def shipped_containers_path() -> str:

@@ -6,12 +6,13 @@ conditions; what passes is confirmed with FIDO's own expression, by FIDO's own r
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
 from preservation.formats.identification import ENDS
+from preservation.formats.leads import Lead, lead
 from preservation.formats.necessity import Condition, Containing, Keyed, Necessity
 
 Position = Literal["BOF", "EOF", "VAR", "IFB"]
@@ -63,6 +64,18 @@ class Format:
 _COMMON_BEGINNING = 12
 """Bytes of a literal that may be shared with others."""
 
+_SHARED_BEGINNING = 5
+"""Bytes with which literals that gate begin alike, so that all of them are sought as one."""
+
+_NEAR = 2304
+"""Bytes in which a literal costs little to seek; in more of them it costs more than any key."""
+
+_BREADTHS = (64, 256, 1152, _NEAR, 4352, 20992, 66048)
+"""Bytes to which the places of literals are rounded up, so that many of them are sought in the same piece."""
+
+_FAR = 1 << 15
+"""Bytes from the start behind which some literals (of discs) lie; smaller files are not searched for these."""
+
 _NOTHING = rb"\A\Z"
 
 _FREQUENT = (b"\x00", b"\xff", b" ", b"\r", b"\n", b"0", b"<")
@@ -96,6 +109,15 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """Literals (lower case) that are sought in the same piece of an end of a file, and what each may stand for."""
+
+    first: int
+    last: int | None
+    literals: tuple[tuple[bytes, tuple[int, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Index:
     """Signatures by their gates; the numbers are positions in `checks`, which is in FIDO's order."""
 
@@ -106,8 +128,9 @@ class Index:
     if_empty: tuple[int, ...]
     """Signatures that only a file without a byte can have."""
     windows: tuple[tuple[int, int, dict[bytes, tuple[int, ...]]], ...]
-    start_literals: tuple[tuple[bytes, int, int, tuple[int, ...]], ...]
-    end_literals: tuple[tuple[bytes, int, tuple[int, ...]], ...]
+    start_literals: tuple[Region, ...]
+    end_literals: tuple[Region, ...]
+    leads: tuple[tuple[Lead, tuple[int, ...]], ...]
     by_extension: dict[str, tuple[Format, ...]]
 
 
@@ -118,17 +141,22 @@ def build_index(formats: Sequence[Format]) -> Index:
     if_empty: list[int] = []
     windows: dict[tuple[int, int], dict[bytes, list[int]]] = defaultdict(lambda: defaultdict(list))
     literals: dict[Containing, list[int]] = defaultdict(list)
+    leads: dict[Lead, list[int]] = defaultdict(list)
     for number, (_, signature) in enumerate(signatures):
         gate = _gate(signature)
         if any(pattern.expression == _NOTHING for pattern in signature.patterns):
             if_empty.append(number)
-        elif gate is None:
-            always.append(number)
-        elif isinstance(gate, Containing):
-            literals[gate].append(number)
-        else:
+        elif isinstance(gate, Keyed):
             for key in gate.keys:
                 windows[gate.offset, len(key)][key].append(number)
+        elif isinstance(gate, Containing) and _breadth(gate) <= _NEAR:
+            literals[gate].append(number)
+        elif (found := _lead(signature, needed=gate is None)) is not None:
+            leads[found].append(number)
+        elif gate is None:
+            always.append(number)
+        else:
+            literals[gate].append(number)
     by_extension: dict[str, list[Format]] = defaultdict(list)
     for format_ in formats:
         for extension in dict.fromkeys(format_.extensions):
@@ -145,18 +173,56 @@ def build_index(formats: Sequence[Format]) -> Index:
             (offset, offset + length, {key: tuple(numbers) for key, numbers in keys.items()})
             for (offset, length), keys in sorted(windows.items())
         ),
-        tuple(
-            (gate.literal, gate.after, gate.limit or ENDS, tuple(numbers))
-            for gate, numbers in literals.items()
-            if gate.place in ("start", "anywhere at start")
-        ),
-        tuple(
-            (gate.literal, gate.limit or ENDS, tuple(numbers))
-            for gate, numbers in literals.items()
-            if gate.place in ("end", "anywhere at end")
-        ),
+        _regions({gate: numbers for gate, numbers in literals.items() if not _is_at_end(gate)}),
+        _regions({gate: numbers for gate, numbers in literals.items() if _is_at_end(gate)}),
+        tuple((lead_, tuple(numbers)) for lead_, numbers in leads.items()),
         {extension: tuple(known) for extension, known in by_extension.items()},
     )
+
+
+def _is_at_end(gate: Containing) -> bool:
+    return gate.place in ("end", "anywhere at end")
+
+
+def _regions(gates: Mapping[Containing, Sequence[int]]) -> tuple[Region, ...]:
+    """The literals by the pieces in which they are sought; the pieces are larger than need be, but few."""
+    regions: dict[tuple[int, int | None], dict[bytes, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for gate, numbers in gates.items():
+        last = next((breadth for breadth in _BREADTHS if gate.limit and gate.limit <= breadth), None)
+        if _is_at_end(gate):
+            place: tuple[int, int | None] = (-last if last else 0, None)
+        else:
+            place = (_FAR if gate.after >= _FAR else 0, last)
+        regions[place][gate.literal].extend(numbers)
+    return tuple(Region(*place, tuple(_by_beginning(literals))) for place, literals in sorted(regions.items(), key=str))
+
+
+def _by_beginning(literals: Mapping[bytes, Sequence[int]]) -> Iterator[tuple[bytes, tuple[int, ...]]]:
+    """Literals that begin alike are sought as what they have in common."""
+    common, behind = b"", set[int]()
+    for literal in sorted(literals):
+        shared = _common(common, literal)
+        if len(shared) < _SHARED_BEGINNING:
+            if behind:
+                yield common, tuple(sorted(behind))
+            shared, behind = literal, set()
+        common = shared
+        behind.update(literals[literal])
+    if behind:
+        yield common, tuple(sorted(behind))
+
+
+def _common(one: bytes, other: bytes) -> bytes:
+    """What two literals begin with alike."""
+    alike = (place for place, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
+    return one[: next(alike, min(len(one), len(other)))]
+
+
+def _lead(signature: Signature, *, needed: bool) -> Lead | None:
+    """What is sought before a signature is tried: near the start, or anywhere, if nothing else is known of it."""
+    found = [one for pattern in signature.patterns if pattern.position == "BOF" for one in lead(pattern.expression)]
+    best = min(found, key=lambda one: one.last, default=None)
+    return best if best is not None and (needed or best.last < _NEAR) else None
 
 
 def _check(format_: Format, signature: Signature, sought: dict[Sought, int]) -> Check:
@@ -167,7 +233,7 @@ def _check(format_: Format, signature: Signature, sought: dict[Sought, int]) -> 
         if isinstance(condition, Containing)
     }
     literals = [literal for condition in conditions for literal in _literals(condition)]
-    literals.sort(key=lambda one: (_breadth(one), len(one.text), one.text))
+    literals.sort(key=lambda one: (_width(one), len(one.text), one.text))
     numbers = dict.fromkeys(sought.setdefault(literal, len(sought)) for literal in literals)
     return Check(format_, signature.name, tuple(numbers), tuple(sorted(signature.patterns, key=_cost)))
 
@@ -185,7 +251,7 @@ def _literals(condition: Containing) -> Iterator[Sought]:
         yield Sought(at_end, condition.literal, 0, None)
 
 
-def _breadth(literal: Sought) -> int:
+def _width(literal: Sought) -> int:
     if literal.first < 0:
         return -literal.first
     return ENDS if literal.last is None else literal.last - literal.first
@@ -202,16 +268,27 @@ def _gate(signature: Signature) -> Condition | None:
     return max(conditions, key=_worth, default=None)
 
 
-def _worth(condition: Condition) -> tuple[int, int, int]:
-    """A key of several bytes is cheapest to look up; a literal is better the longer it is and the nearer to an end."""
+def _breadth(condition: Containing) -> int:
+    """In how many bytes the literal is sought."""
+    return condition.limit - condition.after if condition.limit else ENDS
+
+
+def _worth(condition: Condition) -> tuple[float, float, int]:
+    """A key of several bytes is cheapest to look up; a literal is better the longer it is and the nearer to an end.
+
+    One that may be nearly anywhere costs more the broader its place is, and less the longer it is: a search passes over
+    as many bytes at each step.
+    """
     if isinstance(condition, Keyed):
         length = len(condition.keys[0])
         rare = all(key not in _FREQUENT for key in condition.keys)
         return (4 if length > 1 else 2 if rare else 1, length, -condition.offset)
     if len(set(condition.literal)) == 1:
-        return (0, 0, 0)
-    near = condition.place in ("start", "end")
-    return (3 if near else 1, min(len(condition.literal), 6), condition.after - condition.limit)
+        return (-1, 0, 0)
+    breadth = _breadth(condition)
+    if breadth > _NEAR:
+        return (0, -breadth / len(condition.literal), 0)
+    return (3, min(len(condition.literal), 6), -breadth)
 
 
 @dataclass(slots=True)
@@ -244,16 +321,20 @@ def match_signatures(index: Index, start: bytes, end: bytes) -> list[Match]:
 
 def _candidates(index: Index, ends: _Ends) -> list[int]:
     numbers = set(index.always if ends.start or ends.end else index.always + index.if_empty)
-    start, find_in_start, find_in_end = ends.start, ends.lower_start.find, ends.lower_end.find
+    start, lower_start, lower_end = ends.start, ends.lower_start, ends.lower_end
     for first, last, keys in index.windows:
         behind = keys.get(start[first:last])
         if behind:
             numbers.update(behind)
-    for literal, after, limit, behind in index.start_literals:
-        if find_in_start(literal, after, limit) >= 0:
-            numbers.update(behind)
-    for literal, limit, behind in index.end_literals:
-        if find_in_end(literal, -limit) >= 0:
+    for whole, regions in ((lower_start, index.start_literals), (lower_end, index.end_literals)):
+        for region in regions:
+            piece = whole[region.first : region.last]
+            for literal, behind in region.literals:
+                if literal in piece:
+                    numbers.update(behind)
+    for sought, behind in index.leads:
+        found = compiled(sought.expression).search(start, sought.first, sought.end)
+        if found is not None and found.start() <= sought.last:
             numbers.update(behind)
     return sorted(numbers)
 

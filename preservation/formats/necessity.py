@@ -18,6 +18,7 @@ Place = Literal["start", "end", "anywhere at start", "anywhere at end"]
 ANY_BYTE = (1 << 256) - 1
 _MOST_KEYS = 256
 _LONGEST_KEY = 4
+_FEW = 16
 _LONGEST_EXPANSION = 512
 _FREQUENT = sum(1 << byte for byte in b"\x00\xff \r\n")
 _UNBOUNDED = int(sre.MAXREPEAT)
@@ -94,6 +95,16 @@ def necessity(position: str, expression: bytes) -> Necessity:
         return Necessity(tuple(_placed("end", steps)), _reach(tree))
     place: Place = "anywhere at end" if position == "EOF" else "anywhere at start"
     return Necessity(tuple(Containing(place, run.literal) for run in _runs(steps)))
+
+
+def leading_bytes(tree: Any) -> list[tuple[int, ...]]:
+    """Which bytes an expression, parsed, can begin with, place by place, as long as they are few."""
+    found: list[tuple[int, ...]] = []
+    for step in _steps(tree):
+        if not isinstance(step, OneByte) or step.allowed.bit_count() > _FEW or len(found) == _LONGEST_KEY:
+            break
+        found.append(_members(step.allowed))
+    return found
 
 
 def _ends_at_the_end(tree: Any) -> bool:

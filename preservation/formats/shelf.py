@@ -16,7 +16,7 @@ from preservation.catalog.marks import SIGNATURES
 from preservation.catalog.rows import MarkRow
 from preservation.fixity import blake3_hex
 from preservation.formats.bundles import SHORT, BadBundleError, SignatureBundle
-from preservation.formats.engine import shipped_bundle, shipped_id
+from preservation.formats.engine import ready_bundle, shipped_bundle, shipped_id
 from preservation.formats.judging import Judgement, judge
 from preservation.formats.process import built_elsewhere
 from preservation.ledger.canonical import Json
@@ -199,7 +199,7 @@ def bundle_bytes(repository: Repository, bundle: str) -> bytes:
         return content
     except (NoSuchBundleError, FileNotFoundError) as error:
         if bundle == shipped_id():
-            return built_elsewhere() or shipped_bundle().to_bytes()
+            return ready_bundle() or built_elsewhere() or shipped_bundle().to_bytes()
         raise NoSuchBundleError(bundle=bundle) from error
 
 
