@@ -18,7 +18,7 @@ from preservation.catalog import rows
 from preservation.catalog.catalog import View
 from preservation.catalog.rows import PackRow, PackState, SessionRow
 from preservation.fixity import Fixity
-from preservation.formats.identification import Identification
+from preservation.formats.identification import Identification, Owed
 from preservation.manifest import Content, file_line, folder_line
 from preservation.packing import Landed, Shipment, copy_event, keep_sidecars, sealed_event
 from preservation.packs import layout
@@ -53,7 +53,7 @@ class _Waiting:
     path: bytes
     fixity: Fixity
     mtime_ns: int
-    answer: Future[Identification] | None
+    answer: Owed | None
     more: dict[str, object]
 
 
@@ -154,7 +154,7 @@ class Assembly:
         pieces: Pieces | bytes,
         *,
         mtime_ns: int,
-        answer: Future[Identification] | None,
+        answer: Owed | None,
         more: dict[str, object],
     ) -> None:
         """Add a file whose digests are known; ``pieces`` are its bytes or give them."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,7 +14,7 @@ from preservation.catalog.catalog import View
 from preservation.catalog.rows import LostRow, ManifestRow, PackageRow, SessionRow, VersionRow
 from preservation.evidence import push
 from preservation.fixity import Fixity, Measuring
-from preservation.formats.identification import FormatIdentifier, Identification, NoIdentification, extension_of
+from preservation.formats.identification import FormatIdentifier, NoIdentification, Owed, extension_of
 from preservation.ledger.events import EventType
 from preservation.manifest import LONGEST_LINE, Content, FileLine, header_line, trailer_line
 from preservation.packages import manifest_lines, version_row
@@ -120,7 +120,7 @@ class Attempt:
     identifier: FormatIdentifier
     told: Told
     lines: Lines = AS_THEY_COME
-    answers: dict[tuple[str, str], Future[Identification]] = field(default_factory=dict)
+    answers: dict[tuple[str, str], Owed] = field(default_factory=dict)
     """What was asked about the formats of contents, by digest and extension."""
 
     def run(self) -> Receipt:
@@ -287,7 +287,7 @@ class Attempt:
         assembly.add_file(file.path, content.fixity, pieces, mtime_ns=file.mtime_ns, answer=answer, more=more)
         self.told(1, content.fixity.size)
 
-    def _asked(self, content: SmallFile | LargeFile, name: str) -> Future[Identification]:
+    def _asked(self, content: SmallFile | LargeFile, name: str) -> Owed:
         """Ask for the format of a content, once for each extension that it comes with."""
         key = content.fixity.blake3, extension_of(name)
         answer = self.answers.get(key)

@@ -8,7 +8,6 @@ loses nothing that a store has.
 import os
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -20,7 +19,7 @@ from preservation.catalog.catalog import View
 from preservation.catalog.formats import OTHER_MOVES, ReidentificationRow
 from preservation.catalog.rows import PackageRow, VersionRow
 from preservation.evidence import push
-from preservation.formats.identification import ENDS, FormatIdentifier, Identification, Sample, extension_of
+from preservation.formats.identification import ENDS, FormatIdentifier, Identification, Owed, Sample, extension_of
 from preservation.formats.pdf import PdfScan, is_pdf
 from preservation.identifications import (
     COLUMNS,
@@ -114,7 +113,7 @@ class _Pending:
 
     line: FileLine
     before: Newest
-    asked: Future[Identification] | None = None
+    asked: Owed | None = None
     unreached: bool = False
 
 
@@ -281,7 +280,7 @@ class _Work:
     at: VersionRow | None = None
     is_latest: bool = True
     batch: _Batch = field(init=False)
-    known: OrderedDict[tuple[str, str], Future[Identification]] = field(default_factory=OrderedDict)
+    known: OrderedDict[tuple[str, str], Owed] = field(default_factory=OrderedDict)
     pending: deque[_Pending] = field(default_factory=deque)
 
     def __post_init__(self) -> None:

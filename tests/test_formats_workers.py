@@ -194,12 +194,6 @@ def test_closing_answers_what_is_open_and_leaves_no_process():
     assert pool.submit(sample()).result().status == "failed"
 
 
-def test_an_answer_cannot_be_cancelled_under_the_pool(pool):
-    future = pool.submit(sample())
-    assert not future.cancel()
-    assert puids(future.result()) == ["fmt/18"]
-
-
 PROGRAM = """
 import os, sys, time
 sys.path.insert(0, sys.argv[1])

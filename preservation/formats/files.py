@@ -15,6 +15,7 @@ from preservation.formats.identification import (
     PDF_MAGIC,
     PDF_MAGIC_WITHIN,
     Identification,
+    Owed,
     Sample,
     extension_of,
     wants_whole,
@@ -72,7 +73,7 @@ def _answers(paths: Sequence[str], bundle: Callable[[], bytes] | None, processor
         pool = stack.enter_context(WorkerPool(workers=processors, bundle=bundle))
         readers = stack.enter_context(ThreadPoolExecutor(max_workers=processors))
         reading: deque[tuple[str, Future[Sample | Identification]]] = deque()
-        asked: deque[tuple[str, Future[Identification]]] = deque()
+        asked: deque[tuple[str, Owed]] = deque()
         stack.callback(lambda: [future.cancel() for _, future in reading])
 
         def ask() -> None:
@@ -92,12 +93,12 @@ def _answers(paths: Sequence[str], bundle: Callable[[], bytes] | None, processor
             yield _answer(asked.popleft())
 
 
-def _answer(asked: tuple[str, Future[Identification]]) -> FileAnswer:
+def _answer(asked: tuple[str, Owed]) -> FileAnswer:
     path, future = asked
     return FileAnswer(path, future.result())
 
 
-def _settled(answer: Identification) -> Future[Identification]:
+def _settled(answer: Identification) -> Owed:
     future: Future[Identification] = Future()
     future.set_result(answer)
     return future

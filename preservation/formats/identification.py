@@ -237,10 +237,22 @@ class Sample:
         return cls(extension, size, content[:ENDS], content[-ENDS:], content)
 
 
+class Owed(Protocol):
+    """An answer that is owed; a `Future` is one."""
+
+    def done(self) -> bool:
+        """Whether it is there."""
+        ...
+
+    def result(self) -> Identification:
+        """Wait for it; it is never an exception."""
+        ...
+
+
 class FormatIdentifier(Protocol):
     """Somebody who tells the formats of files, and never lets a file that defeats the tool stop the work."""
 
-    def submit(self, sample: Sample) -> Future[Identification]:
+    def submit(self, sample: Sample) -> Owed:
         """Ask about a file; waits while too much is being looked at already. The answer is never an exception."""
         ...
 
@@ -254,7 +266,7 @@ class NoIdentification:
 
     answer: ClassVar[Identification] = Identification("off")
 
-    def submit(self, sample: Sample) -> Future[Identification]:
+    def submit(self, sample: Sample) -> Owed:
         """Answer `off` at once."""
         del sample
         future: Future[Identification] = Future()
@@ -269,7 +281,7 @@ def identify_many(
     identifier: FormatIdentifier, samples: Iterable[Sample], *, ahead: int = 256
 ) -> Iterator[Identification]:
     """The answers for the samples, in their order; at most `ahead` of them are being worked on."""
-    waiting: deque[Future[Identification]] = deque()
+    waiting: deque[Owed] = deque()
     source = iter(samples)
     for sample in itertools.islice(source, ahead):
         waiting.append(identifier.submit(sample))

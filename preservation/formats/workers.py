@@ -9,13 +9,12 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from preservation.formats import identification as words
-from preservation.formats.identification import Identification, Sample
+from preservation.formats.identification import Identification, Owed, Sample
 from preservation.formats.process import GoneError, LateError, WorkerProcess, worker_command
 from storage_backends.errors import MocbanError
 
@@ -45,7 +44,26 @@ _MOST_CRASHES = 2
 _MOST_FAILED_STARTS = 3
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class _Answer:
+    """The answer that is owed for a sample; all of a pool wait at one condition, as one for each is dear."""
+
+    told: threading.Condition
+    found: Identification | None = None
+
+    def done(self) -> bool:
+        """Whether it is there."""
+        return self.found is not None
+
+    def result(self) -> Identification:
+        """Wait for it."""
+        while self.found is None:
+            with self.told:
+                self.told.wait_for(self.done)
+        return self.found
+
+
+@dataclass(slots=True, eq=False)
 class _Order:
     """A sample, the answer that is owed for it, and how many workers have died of it.
 
@@ -55,7 +73,7 @@ class _Order:
     sample: Sample
     weight: int
     """Bytes that travel."""
-    future: Future[Identification] = field(default_factory=Future)
+    answer: _Answer
     crashes: int = 0
     alone: bool = False
 
@@ -88,6 +106,7 @@ class WorkerPool:
         self._change = threading.RLock()
         self._room = threading.Condition(self._change)
         self._work = threading.Condition(self._change)
+        self._told = threading.Condition(self._change)
         self._queue: deque[_Order] = deque()
         self._queued = 0
         self._bytes = 0
@@ -100,14 +119,12 @@ class WorkerPool:
         self._absence = words.TOOL_ABSENT
         self._closed = False
 
-    def submit(self, sample: Sample) -> Future[Identification]:
+    def submit(self, sample: Sample) -> Owed:
         """Ask about a file; waits while 64 MiB or 4,096 files are in flight. The answer is never an exception."""
-        order = _Order(sample, sum(map(len, sample.pieces())))
-        order.future.set_running_or_notify_cancel()
+        order = _Order(sample, sum(map(len, sample.pieces())), _Answer(self._told))
         with self._room:
-            if not self._room.wait_for(lambda: self._closed or self._has_room(order.weight), timeout=_LONG_WAIT):
-                self._hire(needed=True)
-                self._room.wait_for(lambda: self._closed or self._has_room(order.weight))
+            if not self._has_room(order.weight):
+                self._wait_for_room(order.weight)
             self._bytes += order.weight
             self._files += 1
             self._queue.append(order)
@@ -117,7 +134,12 @@ class WorkerPool:
                 self._work.notify()
         if self._closed or not self._threads:
             self._dismiss()
-        return order.future
+        return order.answer
+
+    def _wait_for_room(self, weight: int) -> None:
+        if not self._room.wait_for(lambda: self._closed or self._has_room(weight), timeout=_LONG_WAIT):
+            self._hire(needed=True)
+            self._room.wait_for(lambda: self._closed or self._has_room(weight))
 
     def _has_room(self, weight: int) -> bool:
         return self._files == 0 or (self._files < IN_FLIGHT_FILES and self._bytes + weight <= IN_FLIGHT_BYTES)
@@ -205,9 +227,10 @@ class WorkerPool:
             self._milliseconds += sum(answer.milliseconds for _, answer in answered)
             if self._queue:
                 self._hire()
+            for order, answer in answered:
+                order.answer.found = answer
+            self._told.notify_all()
             self._room.notify_all()
-        for order, answer in answered:
-            order.future.set_result(answer)
 
     def _serve(self) -> None:
         """The work of one thread, until the pool is closed."""
