@@ -102,11 +102,16 @@ def _go_on(watch: Watch, stopping: threading.Event) -> None:
     from apscheduler.events import EVENT_SCHEDULER_STARTED  # noqa: PLC0415 - costs every start 100 ms
     from apscheduler.schedulers.blocking import BlockingScheduler  # noqa: PLC0415 - the same
 
+    at_work = threading.Lock()
+
     def work() -> None:
-        try:
-            run_due(watch)
-        except StoppedError:
-            stopping.set()
+        with at_work:
+            if stopping.is_set():
+                return
+            try:
+                run_due(watch)
+            except StoppedError:
+                stopping.set()
 
     scheduler = BlockingScheduler(timezone="UTC")
     scheduler.add_job(
@@ -125,6 +130,8 @@ def _go_on(watch: Watch, stopping: threading.Event) -> None:
     # Not sooner: a scheduler that is told to stop before it runs raises, and then runs for ever.
     scheduler.add_listener(watch_for_stop, EVENT_SCHEDULER_STARTED)
     scheduler.start()
+    with at_work:  # what is under way ends first: whoever sees us gone may begin the next service
+        pass
 
 
 def run_due(watch: Watch) -> list[str]:

@@ -359,6 +359,28 @@ def test_a_second_service_does_nothing_and_says_so(place, monkeypatch):
             )
     stopping.set()
     thread.join(timeout=30)
+    assert not thread.is_alive()
+
+
+def test_a_service_that_is_told_to_stop_is_there_until_its_work_has_ended(place, monkeypatch):
+    monkeypatch.setattr("audits.scheduler.LOCK_SECONDS", 0.1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def told(_name, _result):
+        begun.set()
+        assert go_on.wait(30)
+
+    thread, stopping, _, _ = serving(place, told=told)
+    assert begun.wait(30)
+    stopping.set()
+    thread.join(timeout=1)
+    assert thread.is_alive()
+    another = {"once": True, "stopping": threading.Event(), "machine": None, "failed": lambda *_: None}
+    with pytest.raises(AlreadyServingError):
+        serve(place.open, told=lambda *_: None, **another)
+    go_on.set()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
 
 
 def test_a_slice_that_was_stopped_goes_on_where_it_was(place, monkeypatch):
