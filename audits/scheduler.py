@@ -37,6 +37,9 @@ LOCK_FILE = "service.lock"
 LOCK_SECONDS = 5.0
 """How long a service waits for another one to end, which may be stopping."""
 
+AWAKE_SECONDS = 0.5
+"""A signal that comes just before a wait begins is heard only when the wait ends; so none is long."""
+
 TELLING = "notify"
 """The name under which a failure to tell people is kept."""
 
@@ -99,21 +102,15 @@ def serve(
 
 def _go_on(watch: Watch, stopping: threading.Event) -> None:
     """Come round again and again."""
-    from apscheduler.events import EVENT_SCHEDULER_STARTED  # noqa: PLC0415 - costs every start 100 ms
-    from apscheduler.schedulers.blocking import BlockingScheduler  # noqa: PLC0415 - the same
-
-    at_work = threading.Lock()
+    from apscheduler.schedulers.background import BackgroundScheduler  # noqa: PLC0415 - costs every start 100 ms
 
     def work() -> None:
-        with at_work:
-            if stopping.is_set():
-                return
-            try:
-                run_due(watch)
-            except StoppedError:
-                stopping.set()
+        try:
+            run_due(watch)
+        except StoppedError:
+            stopping.set()
 
-    scheduler = BlockingScheduler(timezone="UTC")
+    scheduler = BackgroundScheduler(timezone="UTC")
     scheduler.add_job(
         work,
         "interval",
@@ -123,15 +120,10 @@ def _go_on(watch: Watch, stopping: threading.Event) -> None:
         coalesce=True,
         misfire_grace_time=None,
     )
-
-    def watch_for_stop(_event: object) -> None:
-        threading.Thread(target=lambda: (stopping.wait(), scheduler.shutdown(wait=False)), daemon=True).start()
-
-    # Not sooner: a scheduler that is told to stop before it runs raises, and then runs for ever.
-    scheduler.add_listener(watch_for_stop, EVENT_SCHEDULER_STARTED)
     scheduler.start()
-    with at_work:  # what is under way ends first: whoever sees us gone may begin the next service
+    while not stopping.wait(AWAKE_SECONDS):
         pass
+    scheduler.shutdown(wait=True)  # what is under way ends first: whoever sees us gone may begin the next service
 
 
 def run_due(watch: Watch) -> list[str]:
