@@ -121,9 +121,11 @@ def _go_on(watch: Watch, stopping: threading.Event) -> None:
         misfire_grace_time=None,
     )
     scheduler.start()
-    while not stopping.wait(AWAKE_SECONDS):
-        pass
-    scheduler.shutdown(wait=True)  # what is under way ends first: whoever sees us gone may begin the next service
+    try:
+        while not stopping.wait(AWAKE_SECONDS):
+            pass
+    finally:
+        scheduler.shutdown(wait=True)  # what is under way ends first: whoever sees us gone may begin the next service
 
 
 def run_due(watch: Watch) -> list[str]:

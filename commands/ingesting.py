@@ -7,7 +7,7 @@ import click
 
 from commands.printing import note, say, warn, write_json
 from commands.progress import progress
-from commands.shaping import command, json_option
+from commands.shaping import command, json_option, second_opinion_option
 from commands.statuses import Status
 from commands.surroundings import Call
 from commands.wording import _, number_text, size_text
@@ -46,14 +46,7 @@ WARNINGS_SHOWN = 50
 @click.option("--withdraw", metavar="PATH", multiple=True, help=_("With --package: leave this file or folder out."))
 @click.option("--checksums", metavar="FILE", default="", help=_("A list as sha256sum or md5sum writes it, to verify."))
 @click.option("--identify/--no-identify", default=True, show_default=True, help=_("Identify the formats of the files."))
-@click.option(
-    "--second-opinion",
-    "second",
-    type=click.Choice(("none", "doubtful", "all")),
-    default="none",
-    show_default=True,
-    help=_("Ask another tool too: where the first leaves doubt and of one file in a hundred, or of all."),
-)
+@second_opinion_option
 @json_option
 @click.pass_obj
 def ingest_command(
@@ -165,6 +158,7 @@ def _consulted(repository: "Repository", receipt: "Receipt", *, every: bool) -> 
     from preservation.affected import target_now  # noqa: PLC0415 - help does without it
     from preservation.consulting import consult  # noqa: PLC0415 - the same
     from preservation.reviewing import Asking  # noqa: PLC0415 - the same
+    from preservation.stopping import StoppedError  # noqa: PLC0415 - the same
     from storage_backends.errors import MocbanError  # noqa: PLC0415 - the same
 
     try:
@@ -172,6 +166,8 @@ def _consulted(repository: "Repository", receipt: "Receipt", *, every: bool) -> 
         beats = {known.puid: known.beats for known in bundle.formats}
         with Asking(repository, beats, every=every) as asking, progress(_("Identification")) as told:
             return consult(repository, receipt.package, receipt.version, asking, told)
+    except StoppedError:
+        raise  # the same command goes on: the package is there, and nobody is asked twice
     except MocbanError as error:
         warn(marked("The second opinion could not be had: {message}"), message=error)
         return None

@@ -8,7 +8,7 @@ import click
 
 from commands.printing import note, say, say_table, write, write_json, write_json_list
 from commands.progress import progress
-from commands.shaping import command, json_option
+from commands.shaping import command, json_option, second_opinion_option
 from commands.statuses import Status
 from commands.surroundings import Call
 from commands.wording import _, number_text, time_text
@@ -38,14 +38,7 @@ _REASONS = ("examined", "opened-with-software", "origin-known", "registry-checke
     ),
 )
 @click.option("--again", is_flag=True, help=_("Go through all files once more with the same signatures."))
-@click.option(
-    "--second-opinion",
-    "second",
-    type=click.Choice(("none", "doubtful", "all")),
-    default="none",
-    show_default=True,
-    help=_("Ask another tool too: where the first leaves doubt and of one file in a hundred, or of all."),
-)
+@second_opinion_option
 @json_option
 @click.pass_obj
 def formats_reidentify_command(call: Call, *, again: bool, second: str, as_json: bool) -> int | None:

@@ -40,6 +40,15 @@ def command(name: str, *, examples: tuple[str, ...], details: str = "") -> Calla
 
 json_option = click.option("--json", "as_json", is_flag=True, help=_("Print the result as JSON, for scripts."))
 
+second_opinion_option = click.option(
+    "--second-opinion",
+    "second",
+    type=click.Choice(("none", "doubtful", "all")),
+    default="none",
+    show_default=True,
+    help=_("Ask another tool too: where the first leaves doubt and of one file in a hundred, or of all."),
+)
+
 
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _DURATION = re.compile(r"(?:([0-9]+(?:\.[0-9]+)?)([dhms]))+")

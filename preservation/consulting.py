@@ -18,6 +18,7 @@ from preservation.packages import NoGoodCopyError, manifest, version_row
 from preservation.parts import Value, write_parts
 from preservation.reidentification import Second
 from preservation.repository import Repository
+from preservation.stopping import StoppedError
 from preservation.stores import Store, all_open, attached
 from storage_backends.backend import Recalling
 
@@ -78,11 +79,12 @@ def consult(
 ) -> dict[str, int]:
     """Ask about the files of a version and record what is said; return the counts of `COUNTS`.
 
-    Told to stop, it records what was found until then. Media that must be fetched first are left alone.
+    Media that must be fetched first are left alone.
 
     Raises:
         NoSecondOpinionError: there is nobody to ask; nothing is recorded.
         PartMissingError: what was found earlier is not here.
+        StoppedError: told to stop; what was found until then is recorded, and asked again, it goes on.
     """
     with repository.reading() as view:
         store_rows = attached(view)
@@ -110,4 +112,6 @@ def consult(
             )
             repository.record([event])
             push(repository, stores)
+    if repository.world.stopping():
+        raise StoppedError
     return counts

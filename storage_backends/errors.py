@@ -3,8 +3,13 @@
 Damage is a finding, not an error. An error means that we could not do or could not look.
 """
 
+import re
 from collections.abc import Iterable
+from string import Formatter
 from typing import ClassVar, Self
+
+_FORM = re.compile(r"[.,]?[0-9]{0,3}[a-z]?")
+"""How a template may shape a value; none of ours asks for more."""
 
 REASON = "reason"
 """The name of evidence that says why, in a sentence."""
@@ -67,6 +72,9 @@ def from_kept(value: object) -> str:
     """
     if not isinstance(value, dict):
         return str(value)
+    for _, name, form, _ in Formatter().parse(value["template"]):
+        if name is not None and not (name.isidentifier() and _FORM.fullmatch(form or "")):
+            raise ValueError(name)  # it would look into a value, or fill a line without end
     evidence = {
         name: from_kept(one) if isinstance(one, (dict, str)) else one for name, one in value["evidence"].items()
     }

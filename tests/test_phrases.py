@@ -77,6 +77,13 @@ def test_a_phrase_can_be_kept_as_json_and_told_later(vietnamese):
     assert from_kept(kept("an ordinary text")) == "an ordinary text"
 
 
+@pytest.mark.parametrize("template", ["{x:>999999999999}", "{x:{y}}", "{x.__class__}", "{x[0]}", "{0}", "{}", "{"])
+def test_a_template_that_came_from_outside_cannot_fill_a_line_or_look_into_values(template):
+    with pytest.raises((ValueError, LookupError)):
+        from_kept({"template": template, "evidence": {"x": "value", "y": "999999999999"}})
+    assert "00000007 'a'" == from_kept({"template": "{x:08d} {y!r:.80}", "evidence": {"x": 7, "y": "a"}})
+
+
 def test_why_the_service_failed_is_told_in_the_language_of_whoever_asks(vietnamese, tmp_path):
     heartbeat = Heartbeat()
     heartbeat.failed("audit", StoreUnavailableError(place="/b", reason="not open"), datetime(2026, 1, 1, tzinfo=UTC))

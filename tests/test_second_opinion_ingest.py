@@ -12,6 +12,7 @@ from preservation.identifications import key_of
 from preservation.ledger.events import EventType
 from preservation.packages import NoSuchPackageError
 from preservation.reviewing import Asking, decide, waiting
+from preservation.stopping import StoppedError
 
 FILES = {"a.bin": b"OLD one", "b.bin": b"SAME", "c.xyz": b"NOBODY KNOWS", "d.xyz": b"NOBODY KNOWS", "empty": b""}
 
@@ -97,7 +98,7 @@ def test_what_could_not_be_looked_at_has_no_first_opinion(place):
     assert 0 == consulted(place, package)["looked"]
 
 
-def test_told_to_stop_it_keeps_what_was_found(place):
+def test_told_to_stop_it_keeps_what_was_found_and_says_that_it_is_not_all(place):
     package = first(place, FILES).package
     asked = []
 
@@ -105,11 +106,11 @@ def test_told_to_stop_it_keeps_what_was_found(place):
         asked.append((files, size))
         place.stop_after = 0
 
-    try:
-        found = consulted(place, package, told=told)
-    finally:
-        place.stop_after = None
-    assert (1, 1) == (len(asked), found["looked"])
+    with pytest.raises(StoppedError):
+        consulted(place, package, told=told)
+    place.stop_after = None
+    (event,) = events(place)
+    assert (1, 1) == (len(asked), event.detail["looked"])
     assert 2 == consulted(place, package)["looked"]
 
 
