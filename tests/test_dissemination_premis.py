@@ -27,7 +27,7 @@ from preservation.dissemination.destination import destination, unfinished
 from preservation.dissemination.document import document, xml_text
 from preservation.dissemination.files import write_files
 from preservation.dissemination.history import concerning
-from preservation.dissemination.premis import event
+from preservation.dissemination.premis import NAMESPACE, event
 from preservation.dissemination.writing import Flushing
 from preservation.identifiers import new_id
 from preservation.ledger.errors import RecordError
@@ -134,6 +134,8 @@ def test_xmllint_finds_it_well_formed(tmp_path):
     exported(tmp_path, manifest_of({b"a": b"1"}), [b"1"])
     judge = ["xmllint", "--noout", "--nonet", str(tmp_path / "out.premis.xml")]
     assert "" == subprocess.run(judge, capture_output=True, text=True, check=True).stderr
+    root = ["xmllint", "--nonet", "--xpath", "concat('{', namespace-uri(/*), '}', local-name(/*))", judge[-1]]
+    assert f"{{{NAMESPACE}}}premis" == subprocess.run(root, capture_output=True, text=True, check=True).stdout.strip()
 
 
 class TestHistory:

@@ -170,6 +170,7 @@ def test_work_is_shared_by_several_workers_when_there_is_enough_of_it():
         assert len(pool.pids()) == 1
         document = docx()
         futures = [pool.submit(sample(f"{number}.docx", document)) for number in range(4000)]
+        assert len(pool.pids()) <= 2
         assert all(future.result().status == "identified" for future in futures)
         everyone = pool.pids()
         assert len(everyone) == 2
@@ -192,6 +193,13 @@ def test_closing_answers_what_is_open_and_leaves_no_process():
     assert all(gone(pid) for pid in everyone)
     pool.close()
     assert pool.submit(sample()).result().status == "failed"
+
+
+def test_an_answer_cannot_be_cancelled_under_the_pool(pool):
+    owed = pool.submit(sample())
+    assert not hasattr(owed, "cancel")
+    assert puids(owed.result()) == ["fmt/18"]
+    assert owed.done()
 
 
 PROGRAM = """
