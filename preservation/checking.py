@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from preservation.fixity import BLOCK, CHUNK, Fixity, Measuring
+from preservation.fixity import BLOCK, Fixity, Measuring
 from preservation.packs.layout import pack_key
 from storage_backends.backend import Reach, Recalling, StorageBackend
 from storage_backends.errors import KeyMissingError, StorageError
@@ -82,7 +82,7 @@ def _look(backend: StorageBackend, fonds: str, fixity: Fixity) -> Seen:
             return Seen(Verdict.DAMAGED, item.generation, found=Fixity(item.size, ""))
         if isinstance(backend, Recalling):
             backend.recall([key])
-        buffer = memoryview(bytearray(CHUNK))
+        buffer = memoryview(bytearray(BLOCK))  # so little stays in the processor's cache until it is measured
         with backend.read(key, fresh=True) as reader:
             while count := reader.readinto(buffer):
                 measuring.update(buffer[:count])

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 
 from storage_backends.backend import Reach
 from storage_backends.disk_mounts import depth_of
-from storage_backends.disk_reading import PAGE, WINDOW, drop, resident
+from storage_backends.disk_reading import FOLIO, PAGE, WINDOW, drop, resident
 from storage_backends.errors import Phrase
 from storage_backends.tape.drive import (
     FILEMARK,
@@ -234,7 +234,7 @@ class ImageDrive:
         self.locate(place)
         with self._transport():
             end = min(self._offset + records * (RECORD + 8), os.fstat(self._file).st_size)
-            drop(self._file, self._offset, end)
+            drop(self._file, self._offset, end, ahead=FOLIO)
             places = range(self._offset // PAGE * PAGE, end, WINDOW)
             if any(resident(self._file, at, min(WINDOW, end - at)) for at in places):
                 return Reach.HOST_CACHE
