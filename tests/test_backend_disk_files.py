@@ -103,6 +103,13 @@ class TestFreshReads:
             get(stored, "k", fresh=True)
             assert not resident(file.fileno(), 0, self.SIZE)
 
+    def test_a_fresh_read_asks_the_medium_for_nothing_twice(self, stored):
+        before, buffer = bytes_from_the_medium(), memoryview(bytearray(MIB))
+        with stored.read("k", fresh=True) as reader:
+            while reader.readinto(buffer):
+                pass
+        assert bytes_from_the_medium() - before < self.SIZE + MIB // 2
+
     def test_a_draft_is_read_back_from_the_medium(self, stored):
         draft = stored.create()
         draft.write(b"x" * self.SIZE)
