@@ -12,6 +12,7 @@ from typing import Any
 from audits import inventory, metrics
 from audits.coverage import Report, Scope
 from audits.deadlines import SLICE_SECONDS, Slice
+from audits.evacuation import evacuate_now, evacuations_are_due
 from audits.findings import Code, Finding
 from audits.heartbeat import Heartbeat
 from audits.pacing import StoreCopies, next_slices, standing, stores_now
@@ -247,6 +248,13 @@ def _sweep(repository: Repository, watch: Watch) -> Result:
         return audit(repository, Scope(max_age_days=policy.max_age_days, bytes=0), repair=True, told=watch.goes_on)
 
 
+def _evacuation_is_due(repository: Repository, watch: Watch) -> bool:
+    if watch.heartbeat.rested("evacuate", repository.world.now()) < DAILY:
+        return False
+    with repository.reading() as view:
+        return evacuations_are_due(view)
+
+
 def _grades_due(repository: Repository, watch: Watch) -> list[Grade]:
     policy, now = repository.configuration.audit, repository.world.now()
     due = []
@@ -336,6 +344,7 @@ DUTIES = (
     Duty("housekeeping", _every("housekeeping", DAILY), _clean),
     Duty("replicate", _lacks_copies, _replicate),
     Duty("audit", _has_slices, _audit),
+    Duty("evacuate", _evacuation_is_due, lambda repository, watch: evacuate_now(repository, watch.goes_on)),
     Duty("sweep", _every("sweep", WEEKLY), _sweep),
     Duty("look", lambda repository, watch: bool(_grades_due(repository, watch)), _look),
     Duty(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from audits.coverage import Wanted
 from audits.findings import Code, Finding
-from preservation.checking import Seen, Verdict, check
+from preservation.checking import Seen, Verdict, check, on_medium
 from preservation.fixity import Fixity, Measuring
 from preservation.packs.layout import pack_key
 from preservation.stores import Store
@@ -47,8 +47,8 @@ def read_whole(
     A copy that a pass does not find right is looked at by itself before that is believed. Of a cartridge that cannot be
     read at all nothing is noted: each of its copies is then asked for and says why.
     """
-    backend = store.backend
-    assert backend is not None
+    assert store.backend is not None
+    backend = on_medium(store.backend)
     assert isinstance(backend, OnCartridges)
     groups = by_cartridge(backend, copies)
     findings: list[Finding] = []

@@ -15,6 +15,7 @@ from threading import Lock
 
 from audits.cartridges import cartridge_findings, pass_over_shelved
 from audits.coverage import Coverage, CoverageError, Report, Scope, Wanted, counted, expected_root, results_root
+from audits.evacuation import evacuate_failing
 from audits.findings import Code, Finding
 from audits.healing import CODES, heal
 from audits.incidents import follow
@@ -214,6 +215,8 @@ def audit(
     One that is asked for everything compares the catalog with ledger and indexes first, and makes it anew if it differs
     and ``repair``: a row that is gone would hide what it stands for.
 
+    A cartridge that has failed is evacuated, if ``repair`` and the scope is neither narrowed nor bounded in bytes.
+
     ``pace`` is the most that is read of one store, in bytes a second, for all stores or by name; 0 is no limit. Without
     it the configuration's rate holds.
 
@@ -257,7 +260,8 @@ def audit(
             more, unseen = examined(repository, repair=repair)
             more += [Finding(Code.INDEX_MISSING, pack=pack) for pack in sorted(unseen)]
             findings += [one for one in more if one not in findings]
-        return _closed(work, coverage, findings)
+        findings += cartridge_findings(repository, stores, wanted)
+        return _closed(work, coverage, _evacuated(work, findings) if repair else findings)
 
 
 def repair_named(repository: Repository, names: Sequence[str], told: Callable[[int, int], None]) -> Report:
@@ -326,6 +330,15 @@ def _how_found(seen: Seen, pack: PackRow) -> str:
     return f"blake3:{seen.found.blake3}"
 
 
+def _evacuated(work: _Audit, findings: list[Finding]) -> list[Finding]:
+    """Evacuate what failed, unless the audit is narrowed or may not move so much; return the findings afterwards."""
+    if not work.scope.sweeps or work.scope.bytes is not None:
+        return findings
+    return evacuate_failing(
+        work.repository, work.stores, findings, work.told, enough=lambda: bool(work.budget_reason())
+    )
+
+
 def _standing(view: View) -> tuple[list[str], list[Finding]]:
     """Return the objects that are lost, and what stays wrong though no copy that was looked at shows it."""
     lost = sorted({f"blake3:{row.blake3}" for row in rows.every(view, LostRow)})
@@ -345,7 +358,6 @@ def _closed(work: _Audit, coverage: Coverage, findings: list[Finding]) -> Report
         coverage.lost_objects, standing = _standing(view)
         shared = sharings(work.stores)
         short = short_packs(repository, view, shared)
-    findings += cartridge_findings(repository, work.stores, work.wanted)
     findings += [one for one in standing if one not in findings]
     findings += [Finding(Code.UNDER_REPLICATED, pack=pack) for pack in short]
     findings += [

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from preservation.fixity import BLOCK, Fixity, Measuring
 from preservation.packs.layout import pack_key
-from storage_backends.backend import Reach, Recalling, StorageBackend
+from storage_backends.backend import Flushing, Reach, Recalling, StorageBackend
 from storage_backends.errors import KeyMissingError, StorageError
 
 
@@ -47,10 +47,15 @@ class Seen:
     """The first look was wrong and the second right."""
 
 
+def on_medium(backend: StorageBackend) -> StorageBackend:
+    """Return the store as its medium has it: what is only staged there is no copy, and proves nothing about one."""
+    return backend.settled() if isinstance(backend, Flushing) else backend
+
+
 def look_up(backend: StorageBackend, fonds: str, fixity: Fixity) -> Seen:
     """Ask the store whether a copy is there and how large it is; no byte is read."""
     try:
-        item = backend.stat(pack_key(fonds, fixity.blake3))
+        item = on_medium(backend).stat(pack_key(fonds, fixity.blake3))
     except KeyMissingError:
         return Seen(Verdict.MISSING)
     except StorageError as error:
@@ -74,7 +79,7 @@ def check(backend: StorageBackend, fonds: str, fixity: Fixity) -> Seen:
 
 
 def _look(backend: StorageBackend, fonds: str, fixity: Fixity) -> Seen:
-    key = pack_key(fonds, fixity.blake3)
+    key, backend = pack_key(fonds, fixity.blake3), on_medium(backend)
     measuring = Measuring()
     try:
         item = backend.stat(key)

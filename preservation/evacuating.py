@@ -64,27 +64,44 @@ def evacuate(repository: Repository, barcode: str, told: Callable[[int, int], No
     """
     with repository.copying(), repository.reading() as view, all_open(attached(view)) as stores:
         tapes = [one for one in stores if one.row.medium == "tape" and store in {"", one.name}]
-        found = cartridge_named(view, tapes, barcode, store)
-        result = Evacuated(barcode, found.store.name)
-        if found.row.state == RETIRED:
-            result.retired = True
-            return result
-        try:
-            _Evacuation(repository, view, stores, found, reached(found.store), result, told).go()
-        finally:
-            note(repository, stores, Purpose.EVACUATE)
-        if repository.world.stopping():
-            raise StoppedError
-        _retire_if_empty(repository, found, result)
+        result = evacuated(repository, stores, cartridge_named(view, tapes, barcode, store), told)
         for name, error in push(repository, stores, flush=True).failures.items():
             result.failures.setdefault(name, error)
     return result
 
 
-def _retire_if_empty(repository: Repository, found: Known, result: Evacuated) -> None:
+def evacuated(
+    repository: Repository,
+    stores: Sequence[Store],
+    found: Known,
+    told: Callable[[int, int], None],
+    *,
+    enough: Callable[[], bool] = lambda: False,
+) -> Evacuated:
+    """Do the same where ``stores`` are open and ``copying`` is held; the evidence of it stays to be pushed.
+
+    Once ``enough`` is true no further pack is begun; what was begun is brought to its end.
+    """
+    result = Evacuated(found.row.barcode, found.store.name)
+    if found.row.state == RETIRED:
+        result.retired = True
+        return result
+    with repository.reading() as view:
+        work = _Evacuation(repository, view, stores, found, reached(found.store), result, told, enough)
+        try:
+            came_to_end = work.go()
+        finally:
+            note(repository, stores, Purpose.EVACUATE)
+    if repository.world.stopping():
+        raise StoppedError
+    _retire_if_empty(repository, found, result, may_retire=came_to_end)
+    return result
+
+
+def _retire_if_empty(repository: Repository, found: Known, result: Evacuated, *, may_retire: bool) -> None:
     with repository.deciding() as (view, append):
         result.left = sum(1 for _ in _copies_on(view, found))
-        if not result.left:
+        if may_retire and not result.left:
             append([changed_event(repository, found.store, result.barcode, RETIRED, "evacuated")])
             result.retired = True
 
@@ -109,21 +126,28 @@ class _Evacuation:
     pool: TapeBackend
     result: Evacuated
     told: Callable[[int, int], None]
+    enough: Callable[[], bool]
     _gathered: dict[str, PackRow] = field(default_factory=dict)
     _size: int = 0
 
-    def go(self) -> None:
-        """Write everything anew; what is only staged when it is told to stop is taken up when it is asked again."""
+    def go(self) -> bool:
+        """Write everything anew; tell whether it came to its end.
+
+        What is only staged when it is told to stop is taken up when it is asked again.
+        """
         self._begin()
         packs = {pack_key(pack.fonds, pack.pack): pack for pack in _copies_on(self.view, self.found)}
         for key in self.pool.in_order([*packs]):
             if self.repository.world.stopping():
-                return
+                return False
+            if self.enough():
+                self._flush()
+                return False
             self._take(key, packs[key])
             if self._size >= WINDOW and not self._flush():
-                return
+                return False
         self._take_items()
-        self._flush()
+        return self._flush()
 
     def _begin(self) -> None:
         store, barcode = self.found.store, self.found.row.barcode

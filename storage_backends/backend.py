@@ -303,6 +303,10 @@ class Flushing(Protocol):
         """Yield what is not on the medium yet."""
         ...
 
+    def settled(self) -> "StorageBackend":
+        """Return the store as its medium has it now, to be read: what is only staged is not there."""
+        ...
+
     def flush(self, prove: Prove) -> None:
         """Bring everything to the medium; of each item, only when ``prove`` has read it back, drop what was staged.
 

@@ -4,6 +4,7 @@ An ability is asked for by ``isinstance`` with a protocol, which looks for attri
 of an ability only if the wrapped store has it. What differs is overridden in the methods with an underscore.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
@@ -51,6 +52,7 @@ class Wrapping:
             self._inner_rewrite, self.rewrite = inner.rewrite, self._rewrite
         if isinstance(inner, Flushing):
             self._inner_flush, self.staged, self.flush = inner.flush, inner.staged, self._flush
+            self._inner_settled, self.settled = inner.settled, self._settled
         if isinstance(inner, Sized):
             self.space = inner.space
         if isinstance(inner, Located):
@@ -101,6 +103,11 @@ class Wrapping:
 
     def _flush(self, prove: Prove) -> None:
         self._inner_flush(lambda item, reader: prove(item, self._reader(reader)))
+
+    def _settled(self) -> StorageBackend:
+        found = copy.copy(self)
+        Wrapping.__init__(found, self._inner_settled())
+        return found
 
     def _pass_over(self, barcode: str, take: Callable[[bytes], object]) -> Iterator[Met]:
         return self._inner_pass_over(barcode, self._taker(take))

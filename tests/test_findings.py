@@ -337,7 +337,7 @@ SITUATIONS = {
     Code.CARTRIDGE_MISSING: [Situation(taken_out_without_a_word, person=brought_back)],
     Code.CARTRIDGE_OFFLINE: [Situation(taken_to_a_shelf, heals=False)],
     Code.CARTRIDGE_PROTECTED: [Situation(write_protected, heals=False)],
-    Code.CARTRIDGE_FAILING: [Situation(failing_twice, look=("audit",))],
+    Code.CARTRIDGE_FAILING: [Situation(failing_twice)],
     Code.CARTRIDGE_AGEING: [Situation(lives(2, 800), heals=False)],
     Code.CARTRIDGE_OVERDUE: [Situation(lives(1, 365), heals=False)],
     Code.CARTRIDGE_WORN: [Situation(loaded_too_often, heals=False)],

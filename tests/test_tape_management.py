@@ -213,27 +213,83 @@ def test_a_write_protected_cartridge_is_passed_over_and_told(tapes):
     assert "filling" == listed(tapes)[images(tapes.folder / "t1")[1].stem]["state"]
 
 
-def test_the_second_hard_error_makes_a_cartridge_suspect_and_names_the_command(tapes):
-    barcode, image = first(tapes), images(tapes.folder / "t1")[0]
+@pytest.fixture
+def failing(tapes):
+    """Two packs on the first cartridge of t1, one hard error known of it, and a second one that nobody has seen."""
+    image = images(tapes.folder / "t1")[0]
     tapes.ingest({"more.txt": b"more"}, name="more")
     tapes("replicate")
     ruin(image)
     assert 0 == tapes("audit").status
-    assert 1 == len(listed(tapes)[barcode]["errors"])
-    assert "closed" == listed(tapes)[barcode]["state"]
-
+    row = listed(tapes)[image.stem]
+    assert (1, "closed", 1) == (len(row["errors"]), row["state"], row["copies"])
     ruin(image, SECOND_PACK)
-    said = tapes("audit", "--json")
+    return tapes
 
-    row = listed(tapes)[barcode]
-    assert ("suspect", "hard-errors") == (row["state"], row["reason"]), row
+
+def test_the_second_hard_error_makes_a_cartridge_suspect_and_names_the_command(failing):
+    barcode = first(failing)
+
+    said = failing("audit", "--no-repair", "--json")
+
+    row = listed(failing)[barcode]
+    assert ("suspect", "hard-errors", 1) == (row["state"], row["reason"], row["copies"]), row
     found = [one for one in said.json["findings"] if one["code"] == "cartridge-failing"]
     assert [["mocban", "tape", "evacuate", barcode]] == [one["next"] for one in found]
     assert Status.FINDINGS == said.status
 
-    assert 0 == tapes("tape", "evacuate", barcode).status
-    assert 0 == tapes("audit").status
-    assert "retired" == listed(tapes)[barcode]["state"]
+    assert 0 == failing("tape", "evacuate", barcode).status
+    assert 0 == failing("audit").status
+    assert "retired" == listed(failing)[barcode]["state"]
+
+
+def test_the_second_hard_error_evacuates_a_cartridge_in_the_audit_that_sees_it(failing):
+    barcode, other = (image.stem for image in images(failing.folder / "t1"))
+
+    said = failing("audit", "--json")
+
+    (found,) = [one for one in said.json["findings"] if one["code"] == "cartridge-failing"]
+    assert (0, True, []) == (said.status, found["healed"], found["next"]), said.out
+    rows = listed(failing)
+    assert [("retired", 0), ("filling", 2)] == [(rows[one]["state"], rows[one]["copies"]) for one in (barcode, other)]
+    (failing.folder / "t1" / f"{barcode}.tap").rename(failing.folder / "burnt")
+    again = failing("audit", "--json")
+    assert (0, 6) == (again.status, again.json["coverage"]["verified"]), again.out
+
+
+@pytest.mark.parametrize("options", [("--package",), ("--bytes", "500G"), ("--sample", "100%")])
+def test_an_audit_that_is_narrowed_or_bounded_evacuates_nothing(failing, options):
+    package = failing.json("list")[0]["package"]
+    failing("audit", "--no-repair")
+
+    failing("audit", *options, *((package,) if options == ("--package",) else ()))
+
+    assert "suspect" == listed(failing)[first(failing)]["state"]
+
+
+def test_the_service_evacuates_a_cartridge_that_failed(failing):
+    failing("audit", "--no-repair")
+
+    said = failing("serve", "--once")
+
+    assert (0, True) == (said.status, "evacuate: done, nothing is open" in said.out), said.out
+    assert "retired" == listed(failing)[first(failing)]["state"]
+
+
+def test_of_several_cartridges_that_fail_at_once_none_is_evacuated_unasked(failing):
+    failing("tape", "label", "t1", "--count", 2, "--capacity", "16M")
+    second = images(failing.folder / "t1")[1]
+    failing.ingest({"third.txt": b"third"}, name="third")
+    failing("replicate")
+    ruin(second)
+    ruin(second, SECOND_PACK)
+
+    said = failing("audit", "--json")
+
+    found = [one for one in said.json["findings"] if one["code"] == "cartridge-failing"]
+    assert Status.FINDINGS == said.status
+    assert [False, False] == [one["healed"] for one in found]
+    assert ["suspect", "suspect"] == [listed(failing)[one.stem]["state"] for one in images(failing.folder / "t1")[:2]]
 
 
 def test_evacuation_brings_everything_to_another_cartridge_and_retires_it(tapes):

@@ -10,11 +10,13 @@ from repository_support import Place, configure, copy_rows, made, nothing, pack_
 from tape_care_support import cartridge_findings, configured, filled, first, keep, listed, ruin
 from tape_support import MIB, images, opened, pack, proved, put, settings, staged, tape_at
 
+from audits.findings import Code, next_command
 from audits.heartbeat import read_heartbeat
 from audits.pacing import next_slices
+from audits.run import Scope, audit
 from commands.statuses import Status
 from preservation import attachment, evacuating, fonds
-from preservation.cartridges import Purpose, cartridges, note
+from preservation.cartridges import Purpose, cartridge_named, cartridges, note
 from preservation.catalog import rows
 from preservation.catalog.taped import CartridgeRow
 from preservation.configuration import Configuration, ConfigurationError
@@ -325,6 +327,79 @@ def test_what_no_store_gives_right_stays_and_the_cartridge_too(place):
     assert (4, 1, False) == (done.packs, done.left, done.retired)
     assert lost in done.failures
     assert rows_of(place)[one.stem].state == "evacuating"
+
+
+def spoil(place, *numbers):
+    """Damage packs on the first cartridge; return its barcode."""
+    image = images(place.folder / "t1")[0]
+    for number in numbers:
+        damage(image, image.read_bytes().index(bytes([number]) * 1_000))
+    return image.stem
+
+
+def about_failing(report):
+    return [one for one in report.findings if one.code is Code.CARTRIDGE_FAILING]
+
+
+def test_an_audit_that_is_stopped_while_it_evacuates_goes_on_with_it(place, monkeypatch):
+    one, staging = spoil(place, 1, 3), place.folder / "t1" / "staging"
+    monkeypatch.setattr(Place, "_stopping", lambda _: len([*staging.rglob("*.tar")]) > 1)
+    with pytest.raises(StoppedError):
+        audit(place.open(), Scope(), repair=True, told=nothing)
+    monkeypatch.undo()
+    monkeypatch.setattr(layout, "TARGET_SIZE", 300_000)
+    assert ("evacuating", 3, 2) == (rows_of(place)[one].state, on(place, 1), on(place, 2))
+
+    report = audit(place.open(), Scope(), repair=True, told=nothing)
+
+    assert [True] == [finding.healed for finding in about_failing(report)]
+    assert ("retired", 0, 5) == (rows_of(place)[one].state, on(place, 1), on(place, 2))
+    assert 0 == audit(place.open(), Scope(), repair=True, told=nothing).exit_status
+
+
+def test_where_there_is_no_room_nothing_is_given_up_and_the_finding_stays(place):
+    one, other = spoil(place, 1, 3), images(place.folder / "t1")[1]
+    settings(other, write_protected=True)
+
+    report = audit(place.open(), Scope(), repair=True, told=nothing)
+
+    (found,) = about_failing(report)
+    assert (False, 3) == (found.healed, report.exit_status)
+    assert other.stem in found.detail or "no cartridge" in found.detail, found.detail
+    assert ["mocban", "tape", "evacuate", one] == next_command(found)
+    assert ("evacuating", 5) == (rows_of(place)[one].state, on(place, 1))
+    assert len([*(place.folder / "t1" / "staging").rglob("*.tar")]) == 5
+    spoil(place, 4)
+    seen = audit(place.open(), Scope(), repair=False, told=nothing).coverage
+    assert (14, 1) == (seen.verified, seen.damaged)  # the cartridge is looked at, not what is staged
+
+    settings(other, write_protected=False)
+    report = audit(place.open(), Scope(), repair=True, told=nothing)
+    assert (0, [True]) == (report.exit_status, [finding.healed for finding in about_failing(report)])
+    assert ("retired", 0, 5) == (rows_of(place)[one].state, on(place, 1), on(place, 2))
+
+
+def test_an_evacuation_ends_with_its_time_and_has_brought_over_what_it_began(place):
+    one, repository = images(place.folder / "t1")[0].stem, place.open()
+    answers = iter([False, False])
+
+    with repository.copying(), repository.reading() as view, all_open(attached(view)) as stores:
+        found = cartridge_named(view, stores, one)
+        done = evacuating.evacuated(repository, stores, found, nothing, enough=lambda: next(answers, True))
+
+    assert (2, 3, False, {}) == (done.packs, done.left, done.retired, done.failures)
+    assert ("evacuating", 3, 2) == (rows_of(place)[one].state, on(place, 1), on(place, 2))
+    assert evacuating.evacuate(place.open(), one, nothing).retired
+
+
+def test_an_audit_whose_time_is_over_begins_no_evacuation(place):
+    one = spoil(place, 1, 3)
+    audit(place.open(), Scope(), repair=False, told=nothing)
+
+    report = audit(place.open(), Scope(seconds=0), repair=True, told=nothing)
+
+    assert [False] == [finding.healed for finding in about_failing(report)]
+    assert ("suspect", 5) == (rows_of(place)[one].state, on(place, 1))
 
 
 def test_nothing_is_written_on_a_cartridge_that_was_given_up_though_the_directory_was_lost(place):

@@ -37,6 +37,7 @@ from storage_backends.tape.drive import (
     WrongCartridgeError,
     WrongPositionError,
 )
+from storage_backends.wrapping import Wrapping
 
 SMALL = {"ledger/tail/0-1": b"a tail", "indexes/f/aa/x.jsonl": b"index " * 9000, "README.txt": "đọc".encode()}
 
@@ -362,6 +363,25 @@ def test_a_record_that_cannot_be_read_is_a_failed_read_of_its_item_only(tape, fo
         with pytest.raises(ReadFailureError):
             get(again, "packs/f/01/1.tar")
         assert items["packs/f/02/2.tar"] == get(again, "packs/f/02/2.tar")
+
+
+@pytest.mark.parametrize("around", [lambda inner: inner, Wrapping], ids=["itself", "wrapped"])
+def test_settled_is_what_the_cartridges_have_and_not_what_is_staged(tape, around):
+    filled(tape, {"packs/f/1": pack(1)})
+    tape.flush(proved)
+    tape.recall(["packs/f/1"])
+    tape.rewrite("packs/f/1", tape.stat("packs/f/1"), RECORD, io.BytesIO(b"n" * RECORD))
+    put(tape, "packs/f/2", pack(2))
+    backend = around(tape)
+
+    settled = backend.settled()
+
+    assert {"packs/f/1": pack(1)} == contents(settled)
+    assert [] == staged(settled)
+    assert "staged" not in settled.stat("packs/f/1").generation
+    assert {"packs/f/1": b"n" * RECORD, "packs/f/2": pack(2)} == contents(backend)
+    tape.flush(proved)
+    assert contents(backend) == contents(settled) == {"packs/f/1": b"n" * RECORD, "packs/f/2": pack(2)}
 
 
 @pytest.mark.parametrize("damage", ["unreadable", "flipped"])

@@ -4,6 +4,7 @@ Both are one store: an item is where it was staged until it is on a cartridge, r
 and nothing deleted; an item that is damaged can be written anew, at another place.
 """
 
+import copy
 import heapq
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -87,6 +88,8 @@ class TapeBackend:
         """Barcodes of cartridges on which nothing is written any more; what counts is written elsewhere."""
         self.shelved: frozenset[str] = frozenset()
         """Barcodes of cartridges that lie on a shelf."""
+        self.reads_staging = True
+        """Whether what is only staged is seen."""
         if home.shares_disk and isinstance(staging, Located):  # an image is a file on the disk that the staging is on
             self.whereabouts = staging.whereabouts
 
@@ -214,6 +217,12 @@ class TapeBackend:
         for item in self._staged_items():
             yield _staged(item)
 
+    def settled(self) -> "TapeBackend":
+        """Return the store as the cartridges have it; it is closed with this one."""
+        found = copy.copy(self)
+        found.reads_staging = False
+        return found
+
     def flush(self, prove: Prove) -> None:
         """Bring what is staged to cartridges; ``prove`` is given each item as it is read back from there."""
         self.home.check()
@@ -236,7 +245,7 @@ class TapeBackend:
         self._staging.close()
 
     def _staged_item(self, key: str) -> Item | None:
-        if self.home.is_bare:
+        if self.home.is_bare or not self.reads_staging:
             return None
         try:
             return self._staging.stat(key)
@@ -244,7 +253,7 @@ class TapeBackend:
             return None
 
     def _staged_items(self, prefix: str = "") -> Iterator[Item]:
-        return iter(()) if self.home.is_bare else self._staging.items(prefix)
+        return iter(()) if self.home.is_bare or not self.reads_staging else self._staging.items(prefix)
 
     def _found(self, key: str) -> Location:
         found = self.directory().find(key)
