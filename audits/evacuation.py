@@ -39,6 +39,8 @@ def evacuate_failing(
     """
     left = list(findings)
     for one in _to_blame(repository, stores):
+        if repository.world.stopping():
+            raise StoppedError
         if enough():
             break
         try:
@@ -71,11 +73,15 @@ def evacuate_now(repository: Repository, told: Callable[[int, int], None]) -> li
 
 
 def _to_blame(repository: Repository, stores: Sequence[Store]) -> list[Known]:
-    """Return the failing cartridges that are in a slot or a drive, of the stores with one only."""
+    """Return the failing cartridges that are in a slot or a drive, of the stores with one only.
+
+    Those on a shelf do not count: they say nothing of the drive, and may lie there for years.
+    """
     with repository.reading() as view:
         failing = [one for one in cartridges(view, stores) if one.row.number and one.is_failing]
-    of_store = [one.store.name for one in failing]
-    return [one for one in failing if one.where in {"slot", "drive"} and of_store.count(one.store.name) == 1]
+    within = [one for one in failing if one.where in {"slot", "drive"}]
+    of_store = [one.store.name for one in within]
+    return [one for one in within if of_store.count(one.store.name) == 1]
 
 
 def _is_about(finding: Finding, one: Known) -> bool:

@@ -79,9 +79,10 @@ def check(backend: StorageBackend, fonds: str, fixity: Fixity) -> Seen:
 
 
 def _look(backend: StorageBackend, fonds: str, fixity: Fixity) -> Seen:
-    key, backend = pack_key(fonds, fixity.blake3), on_medium(backend)
+    key = pack_key(fonds, fixity.blake3)
     measuring = Measuring()
     try:
+        backend = on_medium(backend)
         item = backend.stat(key)
         if item.size != fixity.size:
             return Seen(Verdict.DAMAGED, item.generation, found=Fixity(item.size, ""))

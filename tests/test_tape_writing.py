@@ -378,6 +378,7 @@ def test_settled_is_what_the_cartridges_have_and_not_what_is_staged(tape, around
 
     assert {"packs/f/1": pack(1)} == contents(settled)
     assert [] == staged(settled)
+    assert tape.settled().directory() is tape.directory()
     assert "staged" not in settled.stat("packs/f/1").generation
     assert {"packs/f/1": b"n" * RECORD, "packs/f/2": pack(2)} == contents(backend)
     tape.flush(proved)

@@ -81,8 +81,7 @@ class TapeBackend:
         self.place, self.profile = home.place, profile
         self.home, self._staging = home, staging
         self._lock = threading.RLock()
-        self._directory: Directory | None = None
-        self._opened: list[Directory] = []
+        self._directories = _Directories(home, self._lock)
         self._recalled: set[str] = set()
         self.withheld: frozenset[str] = frozenset()
         """Barcodes of cartridges on which nothing is written any more; what counts is written elsewhere."""
@@ -240,8 +239,7 @@ class TapeBackend:
     def close(self) -> None:
         """Give the drive back."""
         self.home.library.close()
-        for directory in self._opened:
-            directory.close()
+        self._directories.close()
         self._staging.close()
 
     def _staged_item(self, key: str) -> Item | None:
@@ -264,18 +262,38 @@ class TapeBackend:
     def directory(self) -> Directory:
         """Return the directory, to be read."""
         self.home.check()
-        with self._lock:
-            if self._directory is None:
-                self._directory = self.home.directory(writable=False)
-                self._opened.append(self._directory)
-            return self._directory
+        return self._directories.to_read()
 
     def for_writing(self) -> Directory:
         """Return the directory, to be changed by whoever has the drive."""
-        if self._directory is None or not self._directory.writable:
-            self._directory = self.home.directory(writable=True)
-            self._opened.append(self._directory)  # listings may still go on in the one before
-        return self._directory
+        return self._directories.to_write()
+
+
+class _Directories:
+    """The directory of the cartridges: opened when it is needed, once more to be changed, and closed at the end."""
+
+    def __init__(self, home: TapePlace, lock: threading.RLock) -> None:
+        self._home, self._lock = home, lock
+        self._current: Directory | None = None
+        self._opened: list[Directory] = []
+
+    def to_read(self) -> Directory:
+        with self._lock:
+            return self._current if self._current is not None else self._open(writable=False)
+
+    def to_write(self) -> Directory:
+        if self._current is not None and self._current.writable:
+            return self._current
+        return self._open(writable=True)  # listings may still go on in the one before
+
+    def _open(self, *, writable: bool) -> Directory:
+        self._current = self._home.directory(writable=writable)
+        self._opened.append(self._current)
+        return self._current
+
+    def close(self) -> None:
+        for directory in self._opened:
+            directory.close()
 
 
 def _staged(item: Item) -> Item:
