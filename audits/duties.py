@@ -12,7 +12,7 @@ from typing import Any
 from audits import inventory, metrics
 from audits.coverage import Report, Scope
 from audits.deadlines import SLICE_SECONDS, Slice
-from audits.evacuation import evacuate_now, evacuations_are_due
+from audits.evacuation import evacuate_now, failing_stores
 from audits.findings import Code, Finding
 from audits.heartbeat import Heartbeat
 from audits.pacing import StoreCopies, next_slices, standing, stores_now
@@ -22,6 +22,7 @@ from audits.run import audit
 from audits.timeline import SLACK, jump_ahead, jump_behind, skews_of
 from preservation import timestamps, witnessing
 from preservation.catalog import rows
+from preservation.catalog.catalog import View
 from preservation.catalog.rows import RunRow, StoreRow
 from preservation.checking import Grade
 from preservation.evidence import push
@@ -179,6 +180,15 @@ def _is_there(row: StoreRow) -> bool:
     return backend is not None
 
 
+def _closed(repository: Repository, view: View, watch: Watch) -> set[str]:
+    """Return the stores that are to be left alone now."""
+    return {
+        one.row.store
+        for one in stores_now(repository, view, watch.heartbeat)
+        if one.at.paused or not one.at.windows.is_open(one.at.local)
+    }
+
+
 def _unfinished(repository: Repository, watch: Watch) -> Scope | None:
     """Return the scope of a slice that was stopped, if its stores may be read now: it goes on where it was."""
     with repository.reading() as view:
@@ -186,11 +196,7 @@ def _unfinished(repository: Repository, watch: Watch) -> Scope | None:
         asked = next((one for one in scopes if one.get("copies")), None)
         if asked is None:
             return None
-        closed = {
-            one.row.store
-            for one in stores_now(repository, view, watch.heartbeat)
-            if one.at.paused or not one.at.windows.is_open(one.at.local)
-        }
+        closed = _closed(repository, view, watch)
     if closed & {name.rpartition("/")[2] for name in asked["copies"]}:
         return None
     known = {one.name for one in dataclasses.fields(Scope)}
@@ -252,7 +258,13 @@ def _evacuation_is_due(repository: Repository, watch: Watch) -> bool:
     if watch.heartbeat.rested("evacuate", repository.world.now()) < DAILY:
         return False
     with repository.reading() as view:
-        return evacuations_are_due(view)
+        return bool(failing_stores(view) - _closed(repository, view, watch))
+
+
+def _evacuate(repository: Repository, watch: Watch) -> Result:
+    with repository.reading() as view:
+        closed = _closed(repository, view, watch)
+    return evacuate_now(repository, watch.goes_on, spared=closed)
 
 
 def _grades_due(repository: Repository, watch: Watch) -> list[Grade]:
@@ -344,7 +356,7 @@ DUTIES = (
     Duty("housekeeping", _every("housekeeping", DAILY), _clean),
     Duty("replicate", _lacks_copies, _replicate),
     Duty("audit", _has_slices, _audit),
-    Duty("evacuate", _evacuation_is_due, lambda repository, watch: evacuate_now(repository, watch.goes_on)),
+    Duty("evacuate", _evacuation_is_due, _evacuate),
     Duty("sweep", _every("sweep", WEEKLY), _sweep),
     Duty("look", lambda repository, watch: bool(_grades_due(repository, watch)), _look),
     Duty(

@@ -6,6 +6,8 @@ and would be used to write all of them anew. Then people are asked, as they are 
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack
 
 from audits.cartridges import cartridge_findings
 from audits.findings import Code, Finding
@@ -53,18 +55,26 @@ def evacuate_failing(
     return left
 
 
-def evacuations_are_due(view: View) -> bool:
-    """Tell whether a cartridge failed that is not on a shelf, by what the ledger says."""
-    return any(row.state in {SUSPECT, EVACUATING} and row.place != SHELF for row in rows.every(view, CartridgeRow))
+def failing_stores(view: View) -> set[str]:
+    """Return the stores with a cartridge that failed and is not on a shelf, by what the ledger says."""
+    return {
+        row.store for row in rows.every(view, CartridgeRow) if row.state in {SUSPECT, EVACUATING} and row.place != SHELF
+    }
 
 
-def evacuate_now(repository: Repository, told: Callable[[int, int], None]) -> list[Finding]:
+def evacuate_now(
+    repository: Repository, told: Callable[[int, int], None], *, spared: AbstractSet[str]
+) -> list[Finding]:
     """Evacuate the cartridges that failed, whatever noticed it; return the findings about them.
+
+    The stores that are ``spared`` are neither read nor written.
 
     Raises:
         StoppedError: told to stop; the next time goes on.
     """
-    with repository.copying(), repository.reading() as view, all_open(attached(view)) as stores:
+    with repository.copying(), ExitStack() as stack:
+        with repository.reading() as view:
+            stores = stack.enter_context(all_open([row for row in attached(view) if row.store not in spared]))
         found = [one for one in cartridge_findings(repository, stores, []) if one.code is Code.CARTRIDGE_FAILING]
         found = evacuate_failing(repository, stores, found, told, enough=lambda: False)
         for name, error in push(repository, stores, flush=True).failures.items():

@@ -276,6 +276,18 @@ def test_the_service_evacuates_a_cartridge_that_failed(failing):
     assert "retired" == listed(failing)[first(failing)]["state"]
 
 
+def test_the_service_leaves_a_store_alone_that_is_paused(failing):
+    failing("audit", "--no-repair")
+    assert 0 == failing("audit", "pause", "--store", "t1", "--until", "2100-01-01", "--reason", "maintenance").status
+
+    assert "evacuate:" not in failing("serve", "--once").out
+    assert "suspect" == listed(failing)[first(failing)]["state"]
+
+    assert 0 == failing("audit", "resume").status
+    assert "evacuate:" in failing("serve", "--once").out
+    assert "retired" == listed(failing)[first(failing)]["state"]
+
+
 def test_of_several_cartridges_that_fail_at_once_none_is_evacuated_unasked(failing):
     failing("tape", "label", "t1", "--count", 2, "--capacity", "16M")
     second = images(failing.folder / "t1")[1]
