@@ -5,7 +5,8 @@ and would be used to write all of them anew. Then people are asked, as they are 
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 
@@ -30,17 +31,19 @@ def evacuate_failing(
     told: Callable[[int, int], None],
     *,
     enough: Callable[[], bool],
+    only: Collection[str] = (),
 ) -> list[Finding]:
     """Evacuate the cartridges that ``findings`` say are failing; return the findings as they stand afterwards.
 
-    ``stores`` are open and ``copying`` is held; the evidence of it stays to be pushed. Once ``enough`` is true no
-    further pack is begun, and what is left waits for the next time.
+    Those of all stores, or of the stores with the names ``only``. ``stores`` are open and ``copying`` is held; the
+    evidence of it stays to be pushed. Once ``enough`` is true no further pack is begun, and what is left waits for the
+    next time.
 
     Raises:
         StoppedError: told to stop; the next time goes on.
     """
     left = list(findings)
-    for one in _to_blame(repository, stores):
+    for one in _to_blame(repository, [store for store in stores if not only or store.name in only]):
         if repository.world.stopping():
             raise StoppedError
         if enough():
@@ -83,15 +86,15 @@ def evacuate_now(
 
 
 def _to_blame(repository: Repository, stores: Sequence[Store]) -> list[Known]:
-    """Return the failing cartridges that are in a slot or a drive, of the stores with one only.
+    """Return the failing cartridges in a slot or a drive: those whose evacuation has begun, and a store's only suspect.
 
     Those on a shelf do not count: they say nothing of the drive, and may lie there for years.
     """
     with repository.reading() as view:
         failing = [one for one in cartridges(view, stores) if one.row.number and one.is_failing]
     within = [one for one in failing if one.where in {"slot", "drive"}]
-    of_store = [one.store.name for one in within]
-    return [one for one in within if of_store.count(one.store.name) == 1]
+    suspects = Counter(one.store.name for one in within if one.row.state != EVACUATING)
+    return [one for one in within if one.row.state == EVACUATING or suspects[one.store.name] == 1]
 
 
 def _is_about(finding: Finding, one: Known) -> bool:

@@ -335,7 +335,12 @@ def _evacuated(work: _Audit, findings: list[Finding]) -> list[Finding]:
     if not work.scope.sweeps or work.scope.bytes is not None:
         return findings
     return evacuate_failing(
-        work.repository, work.stores, findings, work.told, enough=lambda: bool(work.budget_reason())
+        work.repository,
+        work.stores,
+        findings,
+        work.told,
+        enough=lambda: bool(work.budget_reason()),
+        only=work.scope.stores,
     )
 
 

@@ -103,7 +103,7 @@ class Known:
     @property
     def is_failing(self) -> bool:
         """Whether what lies on it must be brought elsewhere."""
-        return self.row.state not in {"", RETIRED} or len(self.row.errors) >= HARD_ERRORS
+        return self.row.state != RETIRED and (bool(self.row.state) or len(self.row.errors) >= HARD_ERRORS)
 
 
 def end_of_life(row: CartridgeRow, policy: TapePolicy) -> date | None:

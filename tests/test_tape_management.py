@@ -257,7 +257,7 @@ def test_the_second_hard_error_evacuates_a_cartridge_in_the_audit_that_sees_it(f
     assert (0, 6) == (again.status, again.json["coverage"]["verified"]), again.out
 
 
-@pytest.mark.parametrize("options", [("--package",), ("--bytes", "500G"), ("--sample", "100%")])
+@pytest.mark.parametrize("options", [("--package",), ("--bytes", "500G"), ("--sample", "100%"), ("--store", "t2")])
 def test_an_audit_that_is_narrowed_or_bounded_evacuates_nothing(failing, options):
     package = failing.json("list")[0]["package"]
     failing("audit", "--no-repair")
@@ -302,6 +302,24 @@ def test_of_several_cartridges_that_fail_at_once_none_is_evacuated_unasked(faili
     assert Status.FINDINGS == said.status
     assert [False, False] == [one["healed"] for one in found]
     assert ["suspect", "suspect"] == [listed(failing)[one.stem]["state"] for one in images(failing.folder / "t1")[:2]]
+
+
+def test_a_cartridge_that_cannot_be_emptied_holds_back_no_other(failing):
+    failing("tape", "label", "t1", "--count", 2, "--capacity", "16M")
+    assert 0 == failing("tape", "evacuate", first(failing)).status
+    second = images(failing.folder / "t1")[1]
+    failing.ingest({"third.txt": b"third"}, name="third")
+    failing("replicate")
+    settings(images(failing.folder / "t1")[2], write_protected=True)
+    settings(images(failing.folder / "t1")[3], write_protected=True)
+    ruin(second)
+    ruin(second, SECOND_PACK)
+    assert Status.FINDINGS == failing("audit").status
+    assert "evacuating" == listed(failing)[second.stem]["state"]
+
+    settings(images(failing.folder / "t1")[2], write_protected=False)
+    assert 0 == failing("audit").status
+    assert "retired" == listed(failing)[second.stem]["state"]
 
 
 def test_evacuation_brings_everything_to_another_cartridge_and_retires_it(tapes):
