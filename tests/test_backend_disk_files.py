@@ -21,6 +21,8 @@ from storage_backends.errors import (
     StorageError,
     StoreUnavailableError,
 )
+from storage_backends.tape.drive import RECORD, Place
+from storage_backends.tape.image import ImageDrive, Settings, make_cartridge
 
 
 @pytest.fixture
@@ -109,6 +111,23 @@ class TestFreshReads:
             while reader.readinto(buffer):
                 pass
         assert bytes_from_the_medium() - before < self.SIZE + MIB // 2
+
+    def test_a_fresh_read_of_an_image_cartridge_gives_its_pages_back_as_it_goes(self, stored, folder):
+        drive, count = ImageDrive("drive"), self.SIZE // RECORD
+        image = make_cartridge(str(folder), "AAA001IM", Settings())
+        drive.insert(image)
+        for _ in range(count):
+            drive.write(b"x" * RECORD)
+        drive.write_filemark(synchronous=True)
+
+        with open(image, "rb") as file:
+            assert resident(file.fileno(), 0, 16 * MIB)
+            before = bytes_from_the_medium()
+            assert drive.reach(Place(0, 0, 0), count) is Reach.MEDIUM
+            for _ in range(count):
+                assert drive.read(RECORD) == b"x" * RECORD
+            assert not resident(file.fileno(), 0, 16 * MIB)
+        assert self.SIZE <= bytes_from_the_medium() - before < self.SIZE + 2 * MIB
 
     def test_a_draft_is_read_back_from_the_medium(self, stored):
         draft = stored.create()

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 
 from storage_backends.backend import Reach
 from storage_backends.disk_mounts import depth_of
-from storage_backends.disk_reading import FOLIO, PAGE, WINDOW, drop, resident
+from storage_backends.disk_reading import BEHIND, FOLIO, PAGE, WINDOW, drop, resident
 from storage_backends.errors import Phrase
 from storage_backends.tape.drive import (
     FILEMARK,
@@ -132,6 +132,8 @@ class ImageDrive:
         """Where the data ends, if this drive wrote its last record: then nothing must be cut off."""
         self._begun = 0
         """Bytes of the image that are on their way to the disk, or there."""
+        self._kept = -1
+        """Where the pages begin that a fresh read has yet to give back, if there was one."""
         self.durable = 0
         """Bytes of the image that were synced: what a power cut would leave for certain."""
 
@@ -144,7 +146,7 @@ class ImageDrive:
         except OSError as error:
             raise NotReadyError(place=path, reason=error.strerror) from error
         self.name, self._settings = path, settings
-        self._marks, self._ends, self.durable = [0], -1, os.fstat(self._file).st_size
+        self._marks, self._ends, self._kept, self.durable = [0], -1, -1, os.fstat(self._file).st_size
         self.rewind()
         with suppress(OSError):
             if self._writable and counting and os.path.exists(path.removesuffix(TAPE) + SETTINGS):
@@ -213,7 +215,12 @@ class ImageDrive:
             raise MediumError(place=self.name, block=block, reason="the medium cannot be read here")
         if length > size:
             raise BlockTooLargeError(place=self.name, block=block, found=length, expected=size)
-        return self._read_at(start + 4, length)
+        record = self._read_at(start + 4, length)
+        if 0 <= self._kept <= self._offset - BEHIND:
+            with self._transport():
+                drop(self._file, self._kept, self._offset, ahead=0)
+            self._kept = self._offset
+        return record
 
     def write(self, record: bytes | memoryview) -> bool:
         """Write a record, and cut off what lies behind it."""
@@ -230,11 +237,15 @@ class ImageDrive:
             self._sync()
 
     def reach(self, place: Place, records: int) -> Reach:
-        """Drop these records from the page cache; where that can be seen to have worked, they come from the disk."""
+        """Drop these records from the page cache; where that can be seen to have worked, they come from the disk.
+
+        What is read from there on gives its pages back, so that an audit does not empty everybody's cache.
+        """
         self.locate(place)
         with self._transport():
             end = min(self._offset + records * (RECORD + 8), os.fstat(self._file).st_size)
             drop(self._file, self._offset, end, ahead=FOLIO)
+            self._kept = self._offset
             places = range(self._offset // PAGE * PAGE, end, WINDOW)
             if any(resident(self._file, at, min(WINDOW, end - at)) for at in places):
                 return Reach.HOST_CACHE
