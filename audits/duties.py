@@ -258,7 +258,8 @@ def _evacuation_is_due(repository: Repository, watch: Watch) -> bool:
     if watch.heartbeat.rested("evacuate", repository.world.now()) < DAILY:
         return False
     with repository.reading() as view:
-        return bool(failing_stores(view) - _closed(repository, view, watch))
+        failing = failing_stores(view)
+        return bool(failing) and bool(failing - _closed(repository, view, watch))
 
 
 def _evacuate(repository: Repository, watch: Watch) -> Result:
