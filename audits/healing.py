@@ -13,6 +13,7 @@ from preservation.fixity import Fixity
 from preservation.repair import Bad, repair
 from preservation.repository import Repository
 from preservation.stores import Store
+from storage_backends.backend import Flushing
 from storage_backends.errors import MocbanError
 
 CODES = {
@@ -106,5 +107,15 @@ def _look_where_none_is_known(pack: PackRow, stores: Sequence[Store], good: list
     for store in stores:
         if store.backend is None:
             bad.append(Bad(store, Verdict.UNREADABLE))
-        elif check(store.backend, pack.fonds, Fixity(pack.size, pack.pack)).verdict is Verdict.VERIFIED:
+        elif _gives(store, pack):
             good.append(store)
+    if not good:
+        good.extend(one.store for one in bad if isinstance(one.store.backend, Flushing) and _gives(one.store, pack))
+
+
+def _gives(store: Store, pack: PackRow) -> bool:
+    """Tell whether a store gives the right bytes, be they only staged: that is no copy, but may be all there is."""
+    fixity = Fixity(pack.size, pack.pack)
+    return store.backend is not None and (
+        check(store.backend, pack.fonds, fixity, staged=True).verdict is Verdict.VERIFIED
+    )

@@ -357,6 +357,51 @@ def test_an_audit_that_is_stopped_while_it_evacuates_goes_on_with_it(place, monk
     assert 0 == audit(place.open(), Scope(), repair=True, told=nothing).exit_status
 
 
+def test_what_is_only_staged_for_a_tape_heals_when_no_copy_is_left(place):
+    submit_files(place, {"mới.bin": b"n" * 200_000}, name="new")
+    (path,) = [path for path in (place.folder / "a").rglob("*.tar") if b"n" * 1_000 in path.read_bytes()]
+    repository = place.open()
+    with repository.reading() as view, all_open(attached(view)) as stores:
+        (tape,) = [one.backend for one in stores if one.name == "t1"]
+        data = path.read_bytes()
+        tape.write(str(path.relative_to(place.folder / "a")), len(data), io.BytesIO(data))
+    (staged,) = (place.folder / "t1" / "staging").rglob("*.tar")
+    for store in ("a", "b"):
+        damage(next((place.folder / store).rglob(staged.name)), offset=700)
+        damage(next((place.folder / store).rglob(staged.name)), offset=-700)
+    for sidecar in place.folder.rglob(f"*{staged.stem}*"):
+        if sidecar.suffix != ".tar":
+            sidecar.unlink()
+
+    report = audit(place.open(), Scope(), repair=True, told=nothing)
+
+    assert [] == report.coverage.lost_objects
+    assert {"good"} == {row.state for row in copy_rows(place) if row.pack == staged.stem}
+    assert 0 == audit(place.open(), Scope(), repair=True, told=nothing).exit_status
+
+
+def test_what_an_evacuation_has_staged_heals_when_no_copy_is_left(place):
+    one, other = spoil(place, 1, 3), images(place.folder / "t1")[1]
+    settings(other, write_protected=True)
+    audit(place.open(), Scope(), repair=True, told=nothing)
+    spoil(place, 4)
+    (pack,) = [row.pack for row in copy_rows(place) if row.state != "good"] or [
+        one.pack
+        for one in audit(place.open(), Scope(), repair=False, told=nothing).findings
+        if one.code is Code.COPY_DAMAGED
+    ]
+    for store in ("a", "b"):
+        damage(next((place.folder / store).rglob(f"{pack}.tar")), offset=700)
+        damage(next((place.folder / store).rglob(f"{pack}.tar")), offset=-700)
+    settings(other, write_protected=False)
+
+    report = audit(place.open(), Scope(), repair=True, told=nothing)
+
+    assert [] == report.coverage.lost_objects
+    assert ("retired", 0, 5) == (rows_of(place)[one].state, on(place, 1), on(place, 2))
+    assert 0 == audit(place.open(), Scope(), repair=True, told=nothing).exit_status
+
+
 def test_where_there_is_no_room_nothing_is_given_up_and_the_finding_stays(place):
     one, other = spoil(place, 1, 3), images(place.folder / "t1")[1]
     settings(other, write_protected=True)
