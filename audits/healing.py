@@ -13,7 +13,6 @@ from preservation.fixity import Fixity
 from preservation.repair import Bad, repair
 from preservation.repository import Repository
 from preservation.stores import Store
-from storage_backends.backend import Flushing
 from storage_backends.errors import MocbanError
 
 CODES = {
@@ -110,7 +109,7 @@ def _look_where_none_is_known(pack: PackRow, stores: Sequence[Store], good: list
         elif _gives(store, pack):
             good.append(store)
     if not good:
-        good.extend(one.store for one in bad if isinstance(one.store.backend, Flushing) and _gives(one.store, pack))
+        good.extend(one.store for one in bad if one.store.row.medium == "tape" and _gives(one.store, pack))
 
 
 def _gives(store: Store, pack: PackRow) -> bool:
