@@ -4,9 +4,13 @@ import shutil
 import struct
 from pathlib import Path
 
-from cli_support import archive
-from tape_support import change, images, objects
+from cli_support import archive, damage
+from repository_support import made, nothing, submit_files
+from tape_support import MIB, change, images, objects
 
+from preservation import attachment
+from preservation.replication import replicate
+from storage_backends.tape.cartridges import Cartridges
 from storage_backends.tape.drive import RECORD
 
 FIRST_PACK, SECOND_PACK = 3, 9
@@ -24,6 +28,24 @@ def filled(folder):
     made.ingest()
     assert made("replicate").status == 0
     return made
+
+
+def five_packs(folder):
+    """Two disks and a tape of two cartridges, and five packs on all three; packs hold no more than 300,000 bytes."""
+    found = made(folder)
+    cartridges = Cartridges(count=2, capacity=64 * MIB)
+    attachment.add(found.open(), "t1", f"tape+image://{folder / 't1'}", site="vault", cartridges=cartridges)
+    submit_files(found, {f"b/{number}.bin": bytes([number]) * 200_000 for number in range(5)})
+    assert replicate(found.open(), nothing).failures == {}
+    return found
+
+
+def spoil(place, *numbers, image=None):
+    """Damage the packs of these numbers on a cartridge, the first if none is named; return its barcode."""
+    image = image or images(place.folder / "t1")[0]
+    for number in numbers:
+        damage(image, image.read_bytes().index(bytes([number]) * 1_000))
+    return image.stem
 
 
 def keep(made):

@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from cli_support import ROOT, damage
-from repository_support import Place, audit, copy_rows, made, nothing, submit_files
+from cli_support import ROOT
+from repository_support import Place, audit, copy_rows, nothing, submit_files
+from tape_care_support import five_packs, spoil
 from tape_support import MIB, images
 
 from audits.findings import Code
@@ -20,8 +21,6 @@ from preservation.replication import replicate
 from preservation.shelving import take_out
 from preservation.stopping import StoppedError
 from storage_backends.tape.cartridges import Cartridges
-
-FILES = {f"b/{number}.bin": bytes([number]) * 200_000 for number in range(5)}
 
 KILLED = """
 import os, signal, sys
@@ -61,19 +60,9 @@ audit(place)
 def place(tmp_path, monkeypatch):
     """Two disks and a tape of two cartridges; five packs are on all three, two of them wrong on the first cartridge."""
     monkeypatch.setattr(layout, "TARGET_SIZE", 300_000)
-    found = made(tmp_path)
-    cartridges = Cartridges(count=2, capacity=64 * MIB)
-    attachment.add(found.open(), "t1", f"tape+image://{tmp_path / 't1'}", site="vault", cartridges=cartridges)
-    submit_files(found, FILES)
-    assert replicate(found.open(), nothing).failures == {}
-    spoil(found)
+    found = five_packs(tmp_path)
+    spoil(found, 1, 3)
     return found
-
-
-def spoil(place, image=None, numbers=(1, 3)):
-    image = image or images(place.folder / "t1")[0]
-    for number in numbers:
-        damage(image, image.read_bytes().index(bytes([number]) * 1_000))
 
 
 def states(place):
@@ -131,7 +120,7 @@ def test_a_failing_cartridge_on_a_shelf_keeps_no_other_from_being_evacuated(plac
     submit_files(place, {f"c/{number}.bin": bytes([number]) * 200_000 for number in (7, 8)}, name="more")
     replicate(place.open(), nothing)
     assert 2 == on(place, 2)
-    spoil(place, other, (7, 8))
+    spoil(place, 7, 8, image=other)
 
     report = audit(place)
 

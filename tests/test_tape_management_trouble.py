@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 from cli_support import damage
 from repository_support import Place, configure, copy_rows, made, nothing, pack_rows, submit_files
-from tape_care_support import cartridge_findings, configured, filled, first, keep, listed, ruin
+from tape_care_support import cartridge_findings, configured, filled, first, five_packs, keep, listed, ruin, spoil
 from tape_support import MIB, images, opened, pack, proved, put, settings, staged, tape_at
 
 from audits.findings import Code, next_command
@@ -35,8 +35,6 @@ from storage_backends.tape.image import FolderChanger
 from storage_backends.tape.library import Library
 from storage_backends.tape.noted import Condition
 
-FILES = {f"b/{number}.bin": bytes([number]) * 200_000 for number in range(5)}
-
 
 @pytest.fixture(scope="module")
 def anew(tmp_path_factory):
@@ -54,12 +52,7 @@ def tapes(anew):
 def place(tmp_path, monkeypatch):
     """Two disks and a tape, of five packs on all of them."""
     monkeypatch.setattr(layout, "TARGET_SIZE", 300_000)
-    found = made(tmp_path)
-    cartridges = Cartridges(count=2, capacity=64 * MIB)
-    attachment.add(found.open(), "t1", f"tape+image://{tmp_path / 't1'}", site="vault", cartridges=cartridges)
-    submit_files(found, FILES)
-    assert replicate(found.open(), nothing).failures == {}
-    return found
+    return five_packs(tmp_path)
 
 
 def rows_of(place):
@@ -327,14 +320,6 @@ def test_what_no_store_gives_right_stays_and_the_cartridge_too(place):
     assert (4, 1, False) == (done.packs, done.left, done.retired)
     assert lost in done.failures
     assert rows_of(place)[one.stem].state == "evacuating"
-
-
-def spoil(place, *numbers):
-    """Damage packs on the first cartridge; return its barcode."""
-    image = images(place.folder / "t1")[0]
-    for number in numbers:
-        damage(image, image.read_bytes().index(bytes([number]) * 1_000))
-    return image.stem
 
 
 def about_failing(report):
