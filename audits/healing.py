@@ -106,15 +106,5 @@ def _look_where_none_is_known(pack: PackRow, stores: Sequence[Store], good: list
     for store in stores:
         if store.backend is None:
             bad.append(Bad(store, Verdict.UNREADABLE))
-        elif _gives(store, pack):
+        elif check(store.backend, pack.fonds, Fixity(pack.size, pack.pack)).verdict is Verdict.VERIFIED:
             good.append(store)
-    if not good:
-        good.extend(one.store for one in bad if one.store.row.medium == "tape" and _gives(one.store, pack))
-
-
-def _gives(store: Store, pack: PackRow) -> bool:
-    """Tell whether a store gives the right bytes, be they only staged: that is no copy, but may be all there is."""
-    fixity = Fixity(pack.size, pack.pack)
-    return store.backend is not None and (
-        check(store.backend, pack.fonds, fixity, staged=True).verdict is Verdict.VERIFIED
-    )

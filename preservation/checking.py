@@ -65,13 +65,8 @@ def look_up(backend: StorageBackend, fonds: str, fixity: Fixity) -> Seen:
     return Seen(Verdict.PRESENT, item.generation)
 
 
-def check(backend: StorageBackend, fonds: str, fixity: Fixity, *, staged: bool = False) -> Seen:
-    """Read one copy of a pack from its medium and compare; what is wrong is looked at twice before it is believed.
-
-    With ``staged`` what is only staged there is read instead: no copy, but bytes that a repair can take.
-    """
-    if not staged:
-        backend = on_medium(backend)
+def check(backend: StorageBackend, fonds: str, fixity: Fixity) -> Seen:
+    """Read one copy of a pack from its medium and compare; what is wrong is looked at twice before it is believed."""
     first = _look(backend, fonds, fixity)
     if first.verdict is not Verdict.DAMAGED:
         return first
@@ -87,6 +82,7 @@ def _look(backend: StorageBackend, fonds: str, fixity: Fixity) -> Seen:
     key = pack_key(fonds, fixity.blake3)
     measuring = Measuring()
     try:
+        backend = on_medium(backend)
         item = backend.stat(key)
         if item.size != fixity.size:
             return Seen(Verdict.DAMAGED, item.generation, found=Fixity(item.size, ""))

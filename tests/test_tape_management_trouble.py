@@ -352,8 +352,7 @@ def test_what_is_only_staged_for_a_tape_heals_when_no_copy_is_left(place):
         tape.write(str(path.relative_to(place.folder / "a")), len(data), io.BytesIO(data))
     (staged,) = (place.folder / "t1" / "staging").rglob("*.tar")
     for store in ("a", "b"):
-        damage(next((place.folder / store).rglob(staged.name)), offset=700)
-        damage(next((place.folder / store).rglob(staged.name)), offset=-700)
+        damage(next((place.folder / store).rglob(staged.name)), offset=data.index(b"n" * 1_000))
     for sidecar in place.folder.rglob(f"*{staged.stem}*"):
         if sidecar.suffix != ".tar":
             sidecar.unlink()
@@ -376,8 +375,8 @@ def test_what_an_evacuation_has_staged_heals_when_no_copy_is_left(place):
         if one.code is Code.COPY_DAMAGED
     ]
     for store in ("a", "b"):
-        damage(next((place.folder / store).rglob(f"{pack}.tar")), offset=700)
-        damage(next((place.folder / store).rglob(f"{pack}.tar")), offset=-700)
+        copy = next((place.folder / store).rglob(f"{pack}.tar"))
+        damage(copy, offset=copy.read_bytes().index(b"\x04" * 1_000))
     settings(other, write_protected=False)
 
     report = audit(place.open(), Scope(), repair=True, told=nothing)
